@@ -1,0 +1,13 @@
+//! **kq-core**: one kqueue engine, with the names of `nix::sys::event`.
+//!
+//! On the BSDs and macOS it passes through to kqueue(2); on Linux it is built on epoll(7) and its
+//! kin, through raw system calls. The compat crates (select, poll, epoll) are thin readings of it
+//! through the readiness view.
+
+#[cfg(not(target_os = "linux"))]
+compile_error!("kqcompat supports Linux only so far");
+
+mod sys;
+
+#[cfg(target_os = "linux")]
+pub use sys::linux::raw;

@@ -1,0 +1,3 @@
+//! kqueue on Linux.
+
+pub mod raw;

@@ -1,0 +1,268 @@
+//! The system calls the engine makes, raw: no libc symbol is called, since a compat library may
+//! export that very symbol, and libc's `errno` is left alone, since a successful call must not
+//! change it.
+//!
+//! One function per system call, named as it, with the kernel's own argument order. Where a
+//! pointer comes from the caller of the library it stays a raw pointer: the kernel checks it and
+//! says EFAULT.
+
+use std::os::fd::RawFd;
+
+use libc::{c_int, c_uint, c_void};
+use nix::errno::Errno;
+use syscalls::Sysno;
+use syscalls::raw::{syscall1, syscall2, syscall3, syscall4, syscall5, syscall6};
+
+/// The result of a system call.
+pub type Result<T> = std::result::Result<T, Errno>;
+
+/// Size of the kernel's signal set, in bytes: what `epoll_pwait`, `ppoll` and kin take beside the
+/// mask (signal(7): 64 signals on every architecture we build for).
+pub const SIGSET_BYTES: usize = 8;
+
+/// Turns the register value that a system call left into a result.
+#[inline]
+fn check(value: usize) -> Result<usize> {
+    // The kernel returns -errno in [-4095, -1]; every other value is a success.
+    if value > -4096_isize as usize {
+        Err(Errno::from_raw((value as isize).wrapping_neg() as c_int))
+    } else {
+        Ok(value)
+    }
+}
+
+/// `epoll_create1(flags)`: a new epoll descriptor.
+#[inline]
+pub fn epoll_create1(flags: c_int) -> Result<RawFd> {
+    // SAFETY: takes no pointer.
+    check(unsafe { syscall1(Sysno::epoll_create1 as usize, flags as usize) }).map(|fd| fd as RawFd)
+}
+
+/// `epoll_ctl(epfd, op, fd, event)`. The kernel copies the event in, and checks the pointer.
+#[inline]
+pub fn epoll_ctl(epfd: RawFd, op: c_int, fd: RawFd, event: *const libc::epoll_event) -> Result<()> {
+    // SAFETY: the kernel reads `event` with copy_from_user, which fails with EFAULT on a bad one.
+    check(unsafe {
+        syscall4(Sysno::epoll_ctl as usize, epfd as usize, op as usize, fd as usize, event as usize)
+    })
+    .map(drop)
+}
+
+/// `epoll_pwait(epfd, events, maxevents, timeout_ms, sigmask)`.
+///
+/// # Safety
+/// The kernel writes up to `maxevents` events to `events`: that memory must belong to whoever
+/// asked for this call. A pointer to nothing is EFAULT.
+#[inline]
+pub unsafe fn epoll_pwait(
+    epfd: RawFd,
+    events: *mut libc::epoll_event,
+    maxevents: c_int,
+    timeout: c_int,
+    sigmask: *const libc::sigset_t,
+) -> Result<usize> {
+    // SAFETY: the caller's promise on `events`; `sigmask` is only read, with copy_from_user.
+    check(unsafe {
+        syscall6(
+            Sysno::epoll_pwait as usize,
+            epfd as usize,
+            events as usize,
+            maxevents as usize,
+            timeout as usize,
+            sigmask as usize,
+            SIGSET_BYTES,
+        )
+    })
+}
+
+/// `epoll_pwait2(epfd, events, maxevents, timeout, sigmask)`, Linux 5.11; ENOSYS before.
+///
+/// # Safety
+/// As for [`epoll_pwait`].
+#[inline]
+pub unsafe fn epoll_pwait2(
+    epfd: RawFd,
+    events: *mut libc::epoll_event,
+    maxevents: c_int,
+    timeout: *const libc::timespec,
+    sigmask: *const libc::sigset_t,
+) -> Result<usize> {
+    // SAFETY: the caller's promise on `events`; the others are only read, with copy_from_user.
+    check(unsafe {
+        syscall6(
+            Sysno::epoll_pwait2 as usize,
+            epfd as usize,
+            events as usize,
+            maxevents as usize,
+            timeout as usize,
+            sigmask as usize,
+            SIGSET_BYTES,
+        )
+    })
+}
+
+/// `ppoll(fds, nfds, timeout, sigmask)`. The kernel writes the time left into `timeout`.
+///
+/// # Safety
+/// The kernel writes `revents` of `nfds` entries: they must belong to whoever asked for this call.
+/// So must `timeout`. Pointers to nothing are EFAULT.
+#[inline]
+pub unsafe fn ppoll(
+    fds: *mut libc::pollfd,
+    nfds: libc::nfds_t,
+    timeout: *mut libc::timespec,
+    sigmask: *const libc::sigset_t,
+) -> Result<usize> {
+    // SAFETY: the caller's promise; `sigmask` is only read, with copy_from_user.
+    check(unsafe {
+        syscall5(
+            Sysno::ppoll as usize,
+            fds as usize,
+            nfds as usize,
+            timeout as usize,
+            sigmask as usize,
+            SIGSET_BYTES,
+        )
+    })
+}
+
+/// `close(fd)`.
+#[inline]
+pub fn close(fd: RawFd) -> Result<()> {
+    // SAFETY: takes no pointer. That the number is ours to close is the caller's business, as it
+    // is with every number.
+    check(unsafe { syscall1(Sysno::close as usize, fd as usize) }).map(drop)
+}
+
+/// `read(fd, buf)`.
+#[inline]
+pub fn read(fd: RawFd, buf: &mut [u8]) -> Result<usize> {
+    // SAFETY: the kernel writes at most `buf.len()` bytes to `buf`, which is borrowed mutably.
+    check(unsafe {
+        syscall3(Sysno::read as usize, fd as usize, buf.as_mut_ptr() as usize, buf.len())
+    })
+}
+
+/// `write(fd, buf)`.
+#[inline]
+pub fn write(fd: RawFd, buf: &[u8]) -> Result<usize> {
+    // SAFETY: the kernel only reads `buf`, which is borrowed.
+    check(unsafe { syscall3(Sysno::write as usize, fd as usize, buf.as_ptr() as usize, buf.len()) })
+}
+
+/// `fcntl(fd, cmd, arg)` for the commands whose argument is a number.
+#[inline]
+pub fn fcntl(fd: RawFd, cmd: c_int, arg: c_int) -> Result<c_int> {
+    debug_assert!(matches!(
+        cmd,
+        libc::F_DUPFD_CLOEXEC
+            | libc::F_GETFD
+            | libc::F_SETFD
+            | libc::F_GETFL
+            | libc::F_SETFL
+            | libc::F_GETPIPE_SZ
+    ));
+    // SAFETY: with those commands the kernel takes `arg` as a number.
+    check(unsafe { syscall3(Sysno::fcntl as usize, fd as usize, cmd as usize, arg as usize) })
+        .map(|v| v as c_int)
+}
+
+/// `ioctl(fd, request, &mut int)` for the requests that write one int (FIONREAD, SIOCOUTQ).
+#[inline]
+pub fn ioctl_int(fd: RawFd, request: libc::c_ulong) -> Result<c_int> {
+    let mut value: c_int = 0;
+    // SAFETY: the requests named above write one int, and `value` is one.
+    check(unsafe {
+        syscall3(Sysno::ioctl as usize, fd as usize, request as usize, &raw mut value as usize)
+    })
+    .map(|_| value)
+}
+
+/// `getsockopt(fd, level, name)` for an option of type `T`; EINVAL if the kernel's has another
+/// size than asked for and `T` would not be filled.
+#[inline]
+pub fn getsockopt<T: Copy + Default>(fd: RawFd, level: c_int, name: c_int) -> Result<T> {
+    let mut value = T::default();
+    let mut len = size_of::<T>() as libc::socklen_t;
+    // SAFETY: the kernel writes at most `len` bytes, the size of `value`, and updates `len`.
+    check(unsafe {
+        syscall5(
+            Sysno::getsockopt as usize,
+            fd as usize,
+            level as usize,
+            name as usize,
+            &raw mut value as usize,
+            &raw mut len as usize,
+        )
+    })
+    .map(|_| value)
+}
+
+/// `fstat(fd)`.
+#[inline]
+pub fn fstat(fd: RawFd) -> Result<libc::stat> {
+    let mut st = std::mem::MaybeUninit::<libc::stat>::uninit();
+    // SAFETY: the kernel fills one struct stat, whose layout libc's type has.
+    check(unsafe { syscall2(Sysno::fstat as usize, fd as usize, st.as_mut_ptr() as usize) })?;
+    // SAFETY: the call succeeded, so the struct is filled.
+    Ok(unsafe { st.assume_init() })
+}
+
+/// `lseek(fd, 0, SEEK_CUR)`: the file offset, unmoved.
+#[inline]
+pub fn file_offset(fd: RawFd) -> Result<i64> {
+    // SAFETY: takes no pointer.
+    check(unsafe { syscall3(Sysno::lseek as usize, fd as usize, 0, libc::SEEK_CUR as usize) })
+        .map(|v| v as i64)
+}
+
+/// `eventfd2(initval, flags)`.
+#[inline]
+pub fn eventfd(initval: c_uint, flags: c_int) -> Result<RawFd> {
+    // SAFETY: takes no pointer.
+    check(unsafe { syscall2(Sysno::eventfd2 as usize, initval as usize, flags as usize) })
+        .map(|fd| fd as RawFd)
+}
+
+/// `timerfd_create(clock, flags)`.
+#[inline]
+pub fn timerfd_create(clock: c_int, flags: c_int) -> Result<RawFd> {
+    // SAFETY: takes no pointer.
+    check(unsafe { syscall2(Sysno::timerfd_create as usize, clock as usize, flags as usize) })
+        .map(|fd| fd as RawFd)
+}
+
+/// `timerfd_settime(fd, flags, new, NULL)`.
+#[inline]
+pub fn timerfd_settime(fd: RawFd, flags: c_int, new: &libc::itimerspec) -> Result<()> {
+    // SAFETY: the kernel only reads `new`; the old value is not asked for.
+    check(unsafe {
+        syscall4(
+            Sysno::timerfd_settime as usize,
+            fd as usize,
+            flags as usize,
+            std::ptr::from_ref(new) as usize,
+            0,
+        )
+    })
+    .map(drop)
+}
+
+/// `getpid()`, never cached: a vfork child shares our memory but not our number.
+#[inline]
+pub fn getpid() -> libc::pid_t {
+    // SAFETY: takes no pointer and cannot fail.
+    let pid = unsafe { syscalls::raw::syscall0(Sysno::getpid as usize) };
+    pid as libc::pid_t
+}
+
+/// `madvise(addr, len, advice)`.
+///
+/// # Safety
+/// As for madvise(2): the advice must not take memory away that is in use.
+#[inline]
+pub unsafe fn madvise(addr: *mut c_void, len: usize, advice: c_int) -> Result<()> {
+    // SAFETY: the caller's promise.
+    check(unsafe { syscall3(Sysno::madvise as usize, addr as usize, len, advice as usize) })
+        .map(drop)
+}
