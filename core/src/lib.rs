@@ -10,4 +10,4 @@ compile_error!("kqcompat supports Linux only so far");
 mod sys;
 
 #[cfg(target_os = "linux")]
-pub use sys::linux::raw;
+pub use sys::linux::{fd_table, fork, hidden, raw};

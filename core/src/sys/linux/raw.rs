@@ -266,3 +266,21 @@ pub unsafe fn madvise(addr: *mut c_void, len: usize, advice: c_int) -> Result<()
     check(unsafe { syscall3(Sysno::madvise as usize, addr as usize, len, advice as usize) })
         .map(drop)
 }
+
+/// `mmap` of `len` bytes of private, anonymous, writable memory, filled with zeros.
+#[inline]
+pub fn mmap_anonymous(len: usize) -> Result<*mut c_void> {
+    // SAFETY: maps new memory at an address of the kernel's choice; nothing that exists is touched.
+    check(unsafe {
+        syscall6(
+            Sysno::mmap as usize,
+            0,
+            len,
+            (libc::PROT_READ | libc::PROT_WRITE) as usize,
+            (libc::MAP_PRIVATE | libc::MAP_ANONYMOUS) as usize,
+            usize::MAX,
+            0,
+        )
+    })
+    .map(|address| address as *mut c_void)
+}
