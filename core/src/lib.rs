@@ -7,7 +7,20 @@
 #[cfg(not(target_os = "linux"))]
 compile_error!("kqcompat supports Linux only so far");
 
+mod counters;
 mod sys;
+
+pub use counters::Counters;
+
+/// The readiness view: descriptors and poll bits, as epoll, poll and select know them.
+///
+/// On Linux it carries the kernel's own bits, exactly.
+pub mod readiness {
+    pub use crate::sys::linux::epoll_rules::{
+        closed, epoll_create_hidden, epoll_create1, epoll_ctl, epoll_wait,
+    };
+    pub use crate::sys::linux::queue::{counters, counters_of};
+}
 
 #[cfg(target_os = "linux")]
 pub use sys::linux::{fd_table, fork, hidden, raw};

@@ -1,0 +1,136 @@
+//! A queue under epoll's own rules for close, dup and fork.
+//!
+//! The kernel's registration is the knote: it keeps the caller's 64 bits and the key (number, open
+//! file), so a wait hands the kernel's events through as they are. What we keep beside it is
+//! bookkeeping, and may be absent: a descriptor that was made before a fork, or came over a socket,
+//! is adopted when it is first used.
+
+use std::os::fd::RawFd;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+
+use libc::c_int;
+use nix::errno::Errno;
+
+use crate::counters::{count, uncount};
+
+use super::hidden::hidden;
+use super::queue::{self, Queue, Rules};
+use super::raw::{self, Result};
+
+/// What is registered for one number.
+#[derive(Debug, Default)]
+pub(crate) struct Interest {
+    registered: AtomicBool,
+    events: AtomicU32,
+    data: AtomicU64,
+}
+
+/// `epoll_create1(flags)` - makes a queue under epoll's rules; returns its descriptor.
+///
+/// # Errors
+/// - `EINVAL`: a flag other than `EPOLL_CLOEXEC`.
+/// - `EMFILE`, `ENFILE`, `ENOMEM`: as epoll_create(2) says.
+pub fn epoll_create1(flags: c_int) -> Result<RawFd> {
+    let fd = raw::epoll_create1(flags)?;
+    queue::open(fd, Rules::Epoll);
+    Ok(fd)
+}
+
+/// Makes a queue under epoll's rules whose descriptor the program shall not stumble over: it lies
+/// high and is close-on-exec.
+///
+/// # Errors
+/// `EMFILE`, `ENFILE`, `ENOMEM`: as epoll_create(2) says.
+pub fn epoll_create_hidden() -> Result<RawFd> {
+    let fd = hidden(|| raw::epoll_create1(libc::EPOLL_CLOEXEC))?;
+    queue::open(fd, Rules::Epoll);
+    Ok(fd)
+}
+
+/// `epoll_ctl(epfd, op, fd, event)` - changes the interest list.
+///
+/// # Safety
+/// `event` is null, or memory that the kernel may find out to be bad; memory that is good must stay
+/// so during the call.
+///
+/// # Errors
+/// Those of epoll_ctl(2), in the kernel's order; `EINVAL` too where `epfd` is a queue under kqueue's
+/// rules.
+pub unsafe fn epoll_ctl(
+    epfd: RawFd,
+    op: c_int,
+    fd: RawFd,
+    event: *const libc::epoll_event,
+) -> Result<()> {
+    let known = queue::find(epfd);
+    if known.is_some_and(|queue| queue.rules() == Rules::Kqueue) {
+        return Err(Errno::EINVAL);
+    }
+    raw::epoll_ctl(epfd, op, fd, event)?;
+    if let Some(queue) = known.or_else(|| queue::open(epfd, Rules::Epoll)) {
+        // SAFETY: the kernel has read an event from there for each op but DEL.
+        let event = (op != libc::EPOLL_CTL_DEL).then(|| unsafe { event.read_unaligned() });
+        note_change(queue, fd, event);
+    }
+    Ok(())
+}
+
+impl Interest {
+    /// Forgets what an earlier queue left here.
+    pub(crate) fn clear(&self) {
+        self.registered.store(false, Ordering::Relaxed);
+    }
+}
+
+fn note_change(queue: &Queue, fd: RawFd, event: Option<libc::epoll_event>) {
+    count(&queue.counters.changes, 1);
+    let Some(interest) = queue.interests.entry(fd) else { return };
+    if let Some(event) = event {
+        interest.events.store(event.events, Ordering::Relaxed);
+        interest.data.store(event.u64, Ordering::Relaxed);
+    }
+    if interest.registered.swap(event.is_some(), Ordering::Relaxed) != event.is_some() {
+        match event {
+            Some(_) => count(&queue.counters.knotes, 1),
+            None => uncount(&queue.counters.knotes, 1),
+        }
+    }
+}
+
+/// `epoll_wait(epfd, events, maxevents, timeout)` - takes what is ready; `wait` makes the system
+/// call that blocks, epoll_wait or one of its kin, with the caller's own arguments.
+///
+/// Nothing is locked and nothing needs to be dropped while `wait` runs, so that it may be a
+/// cancellation point.
+///
+/// # Errors
+/// What `wait` returns; `EINVAL` where `epfd` is a queue under kqueue's rules.
+#[inline]
+pub fn epoll_wait(epfd: RawFd, wait: impl FnOnce() -> Result<usize>) -> Result<usize> {
+    let queue = match queue::find(epfd) {
+        Some(queue) if queue.rules() == Rules::Kqueue => return Err(Errno::EINVAL),
+        known => known,
+    };
+    if let Some(queue) = queue {
+        count(&queue.counters.waits, 1);
+    }
+    let ready = wait()?;
+    match queue {
+        Some(queue) => count(&queue.counters.events, ready as u64),
+        None => adopt(epfd, ready),
+    }
+    Ok(ready)
+}
+
+#[cold]
+fn adopt(epfd: RawFd, ready: usize) {
+    if let Some(queue) = queue::open(epfd, Rules::Epoll) {
+        count(&queue.counters.waits, 1);
+        count(&queue.counters.events, ready as u64);
+    }
+}
+
+/// The number of a queue was closed by its owner, who tells us so.
+pub fn closed(epfd: RawFd) {
+    queue::forget(epfd);
+}
