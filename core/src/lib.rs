@@ -8,9 +8,21 @@
 compile_error!("kqcompat supports Linux only so far");
 
 mod counters;
+mod event;
+mod kqueue;
 mod sys;
 
 pub use counters::Counters;
+pub use event::{EvFlags, EventFilter, EventFlag, FilterFlag, KEvent};
+pub use kqueue::Kqueue;
+pub use nix::errno::Errno;
+
+/// kqueue and kevent by number and pointer, for the C library and whoever else has no [`Kqueue`].
+pub mod abi {
+    pub use crate::sys::linux::abi::{Wait, kevent, kqueue};
+    pub use crate::sys::linux::kevent::wait;
+    pub use crate::sys::linux::queue::closing;
+}
 
 /// The readiness view: descriptors and poll bits, as epoll, poll and select know them.
 ///

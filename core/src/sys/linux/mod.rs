@@ -1,8 +1,22 @@
 //! kqueue on Linux.
 
+pub(crate) mod abi;
+mod bell;
+mod data;
+mod descriptor;
 pub(crate) mod epoll_rules;
 pub mod fd_table;
 pub mod fork;
 pub mod hidden;
+pub(crate) mod kevent;
+mod knote;
+mod lanes;
+mod memory;
 pub(crate) mod queue;
 pub mod raw;
+mod report;
+mod sink;
+mod soft;
+mod timer;
+mod token;
+mod user;

@@ -6,14 +6,22 @@
 //! is still the one that it went to sleep on. (An `Arc` in a locked table would cost two more
 //! atomic operations a call, and hang a child forked while the lock was held.)
 
+use std::ops::{Deref, DerefMut};
 use std::os::fd::RawFd;
+use std::ptr::null_mut;
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use crate::counters::{Counters, Live};
+use nix::errno::Errno;
 
+use crate::counters::{Counters, Live, uncount};
+
+use super::descriptor::Descriptors;
 use super::epoll_rules::Interest;
 use super::fd_table::FdTable;
 use super::fork;
+use super::raw::Result;
+use super::soft::Soft;
 
 /// What a queue does at close, dup and fork.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -35,9 +43,40 @@ pub(crate) struct Queue {
     pub(crate) counters: Live,
     /// Epoll's rules: what is registered, by number. Bookkeeping: the kernel has the truth.
     pub(crate) interests: FdTable<Interest>,
+    /// kqueue's rules: the knotes. Never locked while waiting.
+    knotes: Mutex<Option<Box<QueueKnotes>>>,
+    /// The object made before this one.
+    older: AtomicPtr<Queue>,
+}
+
+/// The knotes of a queue under kqueue's rules.
+#[derive(Debug)]
+pub(crate) struct QueueKnotes {
+    pub(crate) descriptors: Descriptors,
+    pub(crate) soft: Soft,
+}
+
+/// The knotes of an open queue, locked.
+#[derive(Debug)]
+pub(crate) struct Locked<'a>(MutexGuard<'a, Option<Box<QueueKnotes>>>);
+
+impl Deref for Locked<'_> {
+    type Target = QueueKnotes;
+
+    fn deref(&self) -> &QueueKnotes {
+        self.0.as_ref().expect("looked at when it was locked")
+    }
+}
+
+impl DerefMut for Locked<'_> {
+    fn deref_mut(&mut self) -> &mut QueueKnotes {
+        self.0.as_mut().expect("looked at when it was locked")
+    }
 }
 
 static QUEUES: FdTable<AtomicPtr<Queue>> = FdTable::new();
+/// The newest object; the others follow by [`Queue::older`].
+static NEWEST: AtomicPtr<Queue> = AtomicPtr::new(null_mut());
 /// What queues that are closed now had counted.
 static CLOSED: Live = Live::new();
 
@@ -49,6 +88,8 @@ impl Queue {
             epoll_rules: AtomicBool::new(false),
             counters: Live::new(),
             interests: FdTable::new(),
+            knotes: Mutex::new(None),
+            older: AtomicPtr::new(null_mut()),
         }
     }
 
@@ -62,6 +103,22 @@ impl Queue {
     #[inline]
     pub(crate) fn rules(&self) -> Rules {
         if self.epoll_rules.load(Ordering::Relaxed) { Rules::Epoll } else { Rules::Kqueue }
+    }
+
+    /// The knotes, if the queue is still in the life that the caller knows; EBADF if it was closed.
+    pub(crate) fn knotes(&self, life: u32) -> Result<Locked<'_>> {
+        // A panic under the lock was our own bug; the table is as it was between two changes.
+        let guard = self.knotes.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.life() != life || guard.is_none() {
+            return Err(Errno::EBADF);
+        }
+        Ok(Locked(guard))
+    }
+
+    /// No wait returns more events than this: each knote has at most one. (With room for those that
+    /// other threads add meanwhile: who adds more gets the rest next time.)
+    pub(crate) fn most_events(&self) -> usize {
+        self.counters.knotes.load(Ordering::Relaxed) as usize
     }
 
     fn is_open(&self) -> bool {
@@ -89,21 +146,69 @@ pub(crate) fn open(fd: RawFd, rules: Rules) -> Option<&'static Queue> {
     let mut queue = unsafe { cell.load(Ordering::Acquire).as_ref() };
     // The object that our parent left here may be locked for ever by a thread that we have not got.
     queue = queue.filter(|q| q.generation.load(Ordering::Relaxed) == generation && !q.is_open());
-    let queue = queue.unwrap_or_else(|| Box::leak(Box::new(Queue::new())));
+    let queue = queue.unwrap_or_else(make);
     queue.generation.store(generation, Ordering::Relaxed);
     queue.epoll_rules.store(rules == Rules::Epoll, Ordering::Relaxed);
     queue.interests.for_each(|_, interest| interest.clear());
     queue.counters.take();
     queue.counters.queues.store(1, Ordering::Relaxed);
+    if rules == Rules::Kqueue {
+        let knotes = QueueKnotes { descriptors: Descriptors::new(fd), soft: Soft::new(fd) };
+        *queue.knotes.lock().unwrap_or_else(PoisonError::into_inner) = Some(Box::new(knotes));
+    }
     queue.life.fetch_add(1, Ordering::Release);
     cell.store(std::ptr::from_ref(queue).cast_mut(), Ordering::Release);
     Some(queue)
+}
+
+/// A new object, in the list of them all.
+fn make() -> &'static Queue {
+    let queue: &'static Queue = Box::leak(Box::new(Queue::new()));
+    let link = std::ptr::from_ref(queue).cast_mut();
+    let mut newest = NEWEST.load(Ordering::Relaxed);
+    loop {
+        queue.older.store(newest, Ordering::Relaxed);
+        match NEWEST.compare_exchange_weak(newest, link, Ordering::Release, Ordering::Relaxed) {
+            Ok(_) => return queue,
+            Err(other) => newest = other,
+        }
+    }
+}
+
+/// Every open queue of this process.
+fn all() -> impl Iterator<Item = &'static Queue> {
+    // SAFETY: the list holds leaked queues only.
+    let newest = unsafe { NEWEST.load(Ordering::Acquire).as_ref() };
+    // SAFETY: as above; `older` was set before its queue was published.
+    let older = |queue: &&'static Queue| unsafe { queue.older.load(Ordering::Relaxed).as_ref() };
+    let generation = fork::generation();
+    std::iter::successors(newest, older)
+        .filter(move |q| q.generation.load(Ordering::Relaxed) == generation && q.is_open())
+}
+
+/// A number is about to be closed (the hook on close says so): its knotes go from every queue under
+/// kqueue's rules, even while a duplicate lives on; a queue that it names is no more.
+///
+/// Must not be called in a vfork child, which shares this memory but not these descriptors.
+pub fn closing(fd: RawFd) {
+    for queue in all().filter(|queue| queue.rules() == Rules::Kqueue) {
+        if let Ok(mut knotes) = queue.knotes(queue.life()) {
+            let before = knotes.count();
+            knotes.descriptors.close(fd);
+            uncount(&queue.counters.knotes, (before - knotes.count()) as u64);
+        }
+    }
+    forget(fd);
 }
 
 /// The number is closed, or about to be: its queue, if there was one, is no more.
 pub(crate) fn forget(fd: RawFd) {
     let Some(queue) = find(fd) else { return };
     queue.life.fetch_add(1, Ordering::AcqRel);
+    if queue.rules() == Rules::Kqueue {
+        let knotes = queue.knotes.lock().unwrap_or_else(PoisonError::into_inner).take();
+        drop(knotes);
+    }
     let mut counted = queue.counters.take();
     counted.queues = 0;
     counted.knotes = 0;
@@ -113,11 +218,7 @@ pub(crate) fn forget(fd: RawFd) {
 /// What all queues of this process did so far.
 pub fn counters() -> Counters {
     let mut sum = CLOSED.snapshot();
-    QUEUES.for_each(|fd, _| {
-        if let Some(queue) = find(fd) {
-            sum += queue.counters.snapshot();
-        }
-    });
+    all().for_each(|queue| sum += queue.counters.snapshot());
     sum
 }
 

@@ -284,3 +284,59 @@ pub fn mmap_anonymous(len: usize) -> Result<*mut c_void> {
     })
     .map(|address| address as *mut c_void)
 }
+
+/// `readlink("/proc/self/fd/N")`: what the kernel calls an open file; cut off where `buf` ends.
+#[inline]
+pub fn readlink_fd(fd: RawFd, buf: &mut [u8]) -> Result<&[u8]> {
+    let path = format!("/proc/self/fd/{fd}\0");
+    // SAFETY: `path` ends in a NUL; the kernel writes at most `buf.len()` bytes to `buf`.
+    let len = check(unsafe {
+        syscall4(
+            Sysno::readlinkat as usize,
+            libc::AT_FDCWD as usize,
+            path.as_ptr() as usize,
+            buf.as_mut_ptr() as usize,
+            buf.len(),
+        )
+    })?;
+    Ok(&buf[..len])
+}
+
+/// `open(path, O_RDONLY | O_CLOEXEC)`.
+#[inline]
+pub fn open_read(path: &std::ffi::CStr) -> Result<RawFd> {
+    // SAFETY: the kernel reads `path`, which ends in a NUL.
+    check(unsafe {
+        syscall4(
+            Sysno::openat as usize,
+            libc::AT_FDCWD as usize,
+            path.as_ptr() as usize,
+            (libc::O_RDONLY | libc::O_CLOEXEC) as usize,
+            0,
+        )
+    })
+    .map(|fd| fd as RawFd)
+}
+
+/// `rt_sigprocmask(how, set, old)`.
+///
+/// # Safety
+/// The kernel writes eight bytes to `old`, unless that is null: they must belong to whoever asked.
+#[inline]
+pub unsafe fn rt_sigprocmask(
+    how: c_int,
+    set: *const libc::sigset_t,
+    old: *mut libc::sigset_t,
+) -> Result<()> {
+    // SAFETY: the caller's promise; `set` is only read, with copy_from_user.
+    check(unsafe {
+        syscall4(
+            Sysno::rt_sigprocmask as usize,
+            how as usize,
+            set as usize,
+            old as usize,
+            SIGSET_BYTES,
+        )
+    })
+    .map(drop)
+}

@@ -1,0 +1,136 @@
+//! The queue as a Rust program holds it.
+
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+
+use libc::timespec;
+use nix::errno::Errno;
+
+use crate::counters::Counters;
+use crate::event::KEvent;
+use crate::sys::linux::kevent::{self, Caller};
+use crate::sys::linux::queue::{self, Rules};
+use crate::sys::linux::raw;
+
+/// A kernel event queue (kqueue(2)).
+///
+/// Its descriptor can be polled, and be a READ knote of another queue. Dropping it closes the
+/// descriptor. A forked child has no queue: there every call is `EBADF`.
+///
+/// ```
+/// # use kq_core::*;
+/// let kq = Kqueue::new()?;
+/// let timer = KEvent::new(
+///     7,
+///     EventFilter::EVFILT_TIMER,
+///     EvFlags::EV_ADD | EvFlags::EV_ONESHOT,
+///     FilterFlag::NOTE_MSECONDS,
+///     5,
+///     0,
+/// );
+/// let mut events = [timer];
+/// assert_eq!(kq.kevent(&[timer], &mut events, None)?, 1);
+/// assert_eq!((events[0].ident(), events[0].data()), (7, 1));
+/// # Ok::<(), Errno>(())
+/// ```
+#[derive(Debug)]
+pub struct Kqueue {
+    caller: Caller,
+    /// Closed by `Drop`, raw: the queue has to be told first.
+    fd: RawFd,
+}
+
+impl Kqueue {
+    /// `kqueue()` - makes a queue. Its descriptor is close-on-exec, as all descriptors that Rust
+    /// makes.
+    ///
+    /// # Errors
+    /// - `EMFILE`, `ENFILE`, `ENOMEM`: no descriptor, or no memory (kqueue(2)).
+    pub fn new() -> Result<Self, Errno> {
+        let fd = raw::epoll_create1(libc::EPOLL_CLOEXEC)?;
+        let Some(queue) = queue::open(fd, Rules::Kqueue) else {
+            let _ = raw::close(fd);
+            return Err(Errno::EMFILE);
+        };
+        Ok(Self { caller: Caller { queue, life: queue.life(), kq: fd }, fd })
+    }
+
+    /// `kevent(kq, changelist, eventlist, timeout)` - applies the changes, then waits for events;
+    /// returns how many it wrote to `eventlist`. Without a timeout it waits for ever; with an empty
+    /// eventlist not at all.
+    ///
+    /// A change that fails is answered in `eventlist`, with `EV_ERROR` in its flags and the errno in
+    /// its data; then no events are waited for.
+    ///
+    /// # Errors
+    /// - `EBADF`: the queue is not this process's: it was made before a fork.
+    /// - `EINVAL`: the timeout is negative, or its nanoseconds are out of range.
+    /// - `EINTR`: a signal handler ran; all changes were applied.
+    /// - Any error of a change for which there is no room in `eventlist`; later changes were not
+    ///   applied. `EBADF` no such descriptor, `ENOENT` no such knote, `EINVAL` an unknown filter or
+    ///   flags that contradict each other, `ENOMEM` no memory.
+    pub fn kevent(
+        &self,
+        changelist: &[KEvent],
+        eventlist: &mut [KEvent],
+        timeout_opt: Option<timespec>,
+    ) -> Result<usize, Errno> {
+        if !self.is_ours() {
+            return Err(Errno::EBADF);
+        }
+        // SAFETY: two slices, and `kevent::wait` is sound for any room.
+        unsafe {
+            kevent::kevent(
+                self.caller,
+                changelist.as_ptr(),
+                changelist.len(),
+                eventlist.as_mut_ptr(),
+                eventlist.len(),
+                timeout_opt.as_ref(),
+                kevent::wait,
+            )
+        }
+    }
+
+    /// What this queue did so far.
+    pub fn counters(&self) -> Counters {
+        if self.is_ours() { self.caller.queue.counters.snapshot() } else { Counters::default() }
+    }
+
+    fn is_ours(&self) -> bool {
+        queue::find(self.fd).is_some_and(|found| std::ptr::eq(found, self.caller.queue))
+    }
+}
+
+impl Drop for Kqueue {
+    fn drop(&mut self) {
+        if self.is_ours() {
+            queue::forget(self.fd);
+        }
+        let _ = raw::close(self.fd);
+    }
+}
+
+impl AsFd for Kqueue {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        // SAFETY: open until `self` is dropped.
+        unsafe { BorrowedFd::borrow_raw(self.fd) }
+    }
+}
+
+impl AsRawFd for Kqueue {
+    fn as_raw_fd(&self) -> RawFd {
+        self.fd
+    }
+}
+
+impl From<Kqueue> for OwnedFd {
+    /// The bare descriptor. It can still be polled; its knotes are gone.
+    fn from(kqueue: Kqueue) -> Self {
+        let kqueue = std::mem::ManuallyDrop::new(kqueue);
+        if kqueue.is_ours() {
+            queue::forget(kqueue.fd);
+        }
+        // SAFETY: `kqueue` is not dropped, so the number has one owner.
+        unsafe { OwnedFd::from_raw_fd(kqueue.fd) }
+    }
+}

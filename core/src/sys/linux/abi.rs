@@ -1,0 +1,87 @@
+//! kqueue and kevent by descriptor number and pointer: what the C library exports.
+
+use std::os::fd::RawFd;
+
+use libc::{c_int, timespec};
+use nix::errno::Errno;
+
+use crate::event::KEvent;
+
+use super::kevent::{self, Caller};
+use super::memory::{check_readable, check_writable};
+use super::queue::{self, Queue, Rules};
+use super::raw::{self, Result};
+
+/// `kqueue()`, `kqueue1(flags)` - makes a queue; `O_CLOEXEC` and `O_NONBLOCK` are the flags there
+/// are. Returns its descriptor.
+///
+/// # Errors
+/// - `EINVAL`: another flag.
+/// - `EMFILE`, `ENFILE`, `ENOMEM`: no descriptor, or no memory.
+pub fn kqueue(flags: c_int) -> Result<RawFd> {
+    if flags & !(libc::O_CLOEXEC | libc::O_NONBLOCK) != 0 {
+        return Err(Errno::EINVAL);
+    }
+    let fd = raw::epoll_create1(flags & libc::O_CLOEXEC)?;
+    if flags & libc::O_NONBLOCK != 0 {
+        raw::fcntl(fd, libc::F_SETFL, libc::O_NONBLOCK)?;
+    }
+    match queue::open(fd, Rules::Kqueue) {
+        Some(_) => Ok(fd),
+        None => {
+            let _ = raw::close(fd);
+            Err(Errno::EMFILE)
+        }
+    }
+}
+
+/// Makes the system call that may block: `epoll_pwait2` or one of its kin, without a signal mask and
+/// with no timeout for for ever. A C library puts libc's own here, which is a cancellation point.
+///
+/// A call needs room for as many events at the pointer as it says.
+pub type Wait = unsafe fn(RawFd, *mut libc::epoll_event, c_int, Option<&timespec>) -> Result<usize>;
+
+/// `kevent(kq, changelist, nchanges, eventlist, nevents, timeout)` - see
+/// [`Kqueue::kevent`](crate::Kqueue::kevent). Nothing is locked or to be dropped while `wait` runs.
+///
+/// # Errors
+/// Those of [`Kqueue::kevent`](crate::Kqueue::kevent), and:
+/// - `EFAULT`: a pointer to memory that cannot be read, or (the eventlist) written.
+/// - `EBADF`: `kq` is no queue of this process.
+/// - `EINVAL`: a negative count.
+///
+/// # Safety
+/// The arrays are as long as said, and nobody else uses the eventlist meanwhile. Pointers to nothing
+/// are EFAULT.
+pub unsafe fn kevent(
+    kq: RawFd,
+    changes: *const KEvent,
+    nchanges: c_int,
+    events: *mut KEvent,
+    nevents: c_int,
+    timeout: *const timespec,
+    wait: Wait,
+) -> Result<usize> {
+    let timeout = if timeout.is_null() {
+        None
+    } else {
+        check_readable(timeout.cast(), size_of::<timespec>())?;
+        // SAFETY: just checked; it need not be aligned.
+        Some(unsafe { timeout.read_unaligned() })
+    };
+    let queue = find(kq).ok_or(Errno::EBADF)?;
+    let nchanges = usize::try_from(nchanges).map_err(|_| Errno::EINVAL)?;
+    let nevents = usize::try_from(nevents).map_err(|_| Errno::EINVAL)?;
+    let caller = Caller { queue, life: queue.life(), kq };
+    check_readable(changes.cast(), nchanges * size_of::<KEvent>())?;
+    // More than there are knotes will not be written.
+    let written = nevents.min((nchanges + queue.most_events()).max(1));
+    // SAFETY: the caller's promise.
+    unsafe { check_writable(events.cast(), written * size_of::<KEvent>()) }?;
+    // SAFETY: the caller's promise, and the memory was checked.
+    unsafe { kevent::kevent(caller, changes, nchanges, events, nevents, timeout.as_ref(), wait) }
+}
+
+fn find(kq: RawFd) -> Option<&'static Queue> {
+    queue::find(kq).filter(|queue| queue.rules() == Rules::Kqueue)
+}

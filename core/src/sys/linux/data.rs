@@ -1,0 +1,112 @@
+//! What READ and WRITE knotes report in `data`: how much there is to read, how much room to write.
+
+use std::os::fd::RawFd;
+
+use libc::{SO_ACCEPTCONN, SO_SNDBUF, SO_TYPE, SOL_SOCKET, c_int};
+use nix::errno::Errno;
+
+use super::raw;
+
+/// What a descriptor is, as far as `data` depends on it. Asked for once, at a knote's first report.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[repr(u8)]
+pub(crate) enum Kind {
+    /// Not asked yet.
+    Unknown,
+    Socket,
+    Pipe,
+    Eventfd,
+    Timerfd,
+    /// Terminals, inotify and whatever else knows FIONREAD.
+    Other,
+}
+
+impl Kind {
+    pub(crate) fn of(fd: RawFd) -> Self {
+        if raw::getsockopt::<c_int>(fd, SOL_SOCKET, SO_TYPE).is_ok() {
+            return Kind::Socket;
+        }
+        match raw::fstat(fd).map(|st| st.st_mode & libc::S_IFMT) {
+            Ok(libc::S_IFIFO) => return Kind::Pipe,
+            Ok(0) => {} // an anonymous inode: its name tells
+            _ => return Kind::Other,
+        }
+        let mut name = [0; 32];
+        match raw::readlink_fd(fd, &mut name) {
+            Ok(b"anon_inode:[eventfd]") => Kind::Eventfd,
+            Ok(b"anon_inode:[timerfd]") => Kind::Timerfd,
+            _ => Kind::Other,
+        }
+    }
+}
+
+/// Bytes (or what takes their place) that can be read.
+///
+/// A listening socket: the connections that wait to be accepted; a datagram socket: the size of the
+/// first datagram; an eventfd: its counter; a timerfd: its expirations. Where the kernel does not
+/// say, 1: something is there.
+pub(crate) fn readable(fd: RawFd, kind: Kind) -> i64 {
+    let count = match kind {
+        Kind::Eventfd => return fdinfo(fd, b"eventfd-count:", 16).unwrap_or(1),
+        Kind::Timerfd => return fdinfo(fd, b"ticks:", 10).unwrap_or(1),
+        _ => raw::ioctl_int(fd, libc::FIONREAD),
+    };
+    match (count, kind) {
+        (Ok(bytes), _) => i64::from(bytes),
+        // FIONREAD is EINVAL on a listening socket (tcp(7), and unix's inq_len).
+        (Err(Errno::EINVAL), Kind::Socket) => backlog(fd).unwrap_or(1),
+        _ => 1,
+    }
+}
+
+/// Connections that wait to be accepted.
+fn backlog(fd: RawFd) -> Option<i64> {
+    if raw::getsockopt::<c_int>(fd, SOL_SOCKET, SO_ACCEPTCONN) != Ok(1) {
+        return None;
+    }
+    // tcp(7): for a listening socket tcpi_unacked is the number of connections in the queue. For
+    // other families only a netlink dump would tell.
+    let info: TcpInfo = raw::getsockopt(fd, libc::IPPROTO_TCP, libc::TCP_INFO).ok()?;
+    Some(i64::from(info.unacked))
+}
+
+/// The head of `struct tcp_info` (linux/tcp.h): the kernel fills as much as is asked for.
+#[derive(Clone, Copy, Default)]
+#[repr(C)]
+struct TcpInfo {
+    state_to_options: [u8; 8],
+    rto_ato_mss: [u32; 4],
+    unacked: u32,
+}
+
+/// Room in the send buffer, in bytes. Where the kernel does not say, 1.
+pub(crate) fn writable(fd: RawFd, kind: Kind) -> i64 {
+    let room = match kind {
+        Kind::Socket => {
+            let size = raw::getsockopt::<c_int>(fd, SOL_SOCKET, SO_SNDBUF);
+            let used = raw::ioctl_int(fd, libc::TIOCOUTQ);
+            size.and_then(|size| used.map(|used| size.saturating_sub(used)))
+        }
+        Kind::Pipe => {
+            let size = raw::fcntl(fd, libc::F_GETPIPE_SZ, 0);
+            let used = raw::ioctl_int(fd, libc::FIONREAD);
+            size.and_then(|size| used.map(|used| size.saturating_sub(used)))
+        }
+        _ => Ok(1),
+    };
+    // The kernel counts its own overhead as used: "writable" may stand beside "over the size".
+    room.map_or(1, |room| i64::from(room.max(0)))
+}
+
+/// A number out of /proc/self/fdinfo, the only place that tells it without changing it.
+fn fdinfo(fd: RawFd, name: &[u8], radix: u32) -> Option<i64> {
+    let path = format!("/proc/self/fdinfo/{fd}\0");
+    let path = std::ffi::CStr::from_bytes_with_nul(path.as_bytes()).ok()?;
+    let file = raw::open_read(path).ok()?;
+    let mut text = [0; 512];
+    let read = raw::read(file, &mut text);
+    let _ = raw::close(file);
+    let line = text[..read.ok()?].split(|&b| b == b'\n').find_map(|l| l.strip_prefix(name))?;
+    let number = u64::from_str_radix(std::str::from_utf8(line).ok()?.trim(), radix).ok()?;
+    Some(i64::try_from(number).unwrap_or(i64::MAX))
+}

@@ -1,0 +1,442 @@
+//! The filters that watch a descriptor: READ, WRITE, EXCEPT.
+//!
+//! The level knotes of a descriptor share one registration. An edge knote needs one of its own, in a
+//! lane that holds no other of this descriptor's. So an event of an edge registration is for one
+//! knote, and an event of a level one may be for several.
+
+use std::collections::HashMap;
+use std::os::fd::RawFd;
+
+use nix::errno::Errno;
+
+use crate::event::{EvFlags, EventFilter, KEvent};
+
+use super::data::Kind;
+use super::knote::{HUSHED, Knote, Knotes, ONCE, State};
+use super::lanes::{LANES, Lanes};
+use super::raw::{self, Result};
+use super::report::{Report, report};
+use super::sink::Sink;
+
+/// All descriptor knotes of a queue.
+#[derive(Debug)]
+pub(crate) struct Descriptors {
+    lists: Vec<Knotes>,
+    pub(crate) lanes: Lanes,
+    /// `ext` of the few knotes that have one.
+    exts: HashMap<(RawFd, EventFilter), [u64; 4]>,
+    last_token: u32,
+    /// How many knotes the program has.
+    pub(crate) count: usize,
+}
+
+impl Descriptors {
+    pub(crate) fn new(kq: RawFd) -> Self {
+        Self {
+            lists: Vec::new(),
+            lanes: Lanes::new(kq),
+            exts: HashMap::new(),
+            last_token: 0,
+            count: 0,
+        }
+    }
+
+    /// Applies one change to a descriptor's knotes; says whether the knote is to be reported now
+    /// whatever its condition (EV_FORCEONESHOT).
+    pub(crate) fn change(&mut self, filter: EventFilter, change: &KEvent) -> Result<bool> {
+        let fd = RawFd::try_from(change.ident).map_err(|_| Errno::EBADF)?;
+        let has = |flag: EvFlags| change.flags & flag.bits() != 0;
+        let there = self.list(fd).get_mut(filter).is_some_and(|k| k.state != State::Ghost);
+        if !there {
+            if has(EvFlags::EV_ADD) {
+                return self.attach(fd, filter, change).map(|()| false);
+            }
+            raw::fcntl(fd, libc::F_GETFD, 0)?;
+            return Err(Errno::ENOENT);
+        }
+        let done = if has(EvFlags::EV_DELETE) {
+            self.detach(fd, filter).map(|()| false)
+        } else {
+            self.modify(fd, filter, change)
+        };
+        match done {
+            // The number was closed since, and its knotes with it.
+            Err(Errno::ENOENT | Errno::EBADF) => {
+                self.purge(fd);
+                if has(EvFlags::EV_ADD) && !has(EvFlags::EV_DELETE) {
+                    return self.attach(fd, filter, change).map(|()| false);
+                }
+                done
+            }
+            done => done,
+        }
+    }
+
+    fn attach(&mut self, fd: RawFd, filter: EventFilter, change: &KEvent) -> Result<()> {
+        let edge = change.flags & EvFlags::EV_CLEAR.bits() != 0;
+        // A ghost's registration serves its filter again.
+        let ghost = self.list(fd).take(|k| k.filter == filter && k.state == State::Ghost);
+        let inherited = match ghost {
+            Some(ghost) if ghost.is_edge() != edge => {
+                self.drop_registration(fd, &ghost)?;
+                None
+            }
+            other => other,
+        };
+        let lane = match &inherited {
+            Some(ghost) => ghost.lane,
+            None => self.free_lane(fd, edge),
+        };
+        let mut knote = Knote::new(filter, change, lane);
+        match &inherited {
+            Some(ghost) => {
+                (knote.armed, knote.token, knote.kind) = (ghost.armed, ghost.token, ghost.kind)
+            }
+            None => {
+                if let Some(shares) = self.list(fd).iter().find(|k| k.lane == lane) {
+                    (knote.armed, knote.token) = (shares.armed, shares.token);
+                }
+            }
+        }
+        let first = self.list(fd).is_empty() && inherited.is_none();
+        self.list(fd).push(knote);
+        let mut done =
+            self.sync(fd, lane, Sync { first, fresh: inherited.is_some() || first, ask: true });
+        if matches!(done, Err(Errno::ENOENT | Errno::EBADF)) && !first {
+            // What stood in our list was of a file that is gone from this number.
+            let knote = self.list(fd).take(|k| k.filter == filter);
+            self.purge(fd);
+            if let Some(mut knote) = knote {
+                (knote.armed, knote.lane, knote.kind) = (0, 0, Kind::Unknown);
+                self.list(fd).push(knote);
+            }
+            done = self.sync(fd, 0, Sync { first: true, fresh: true, ask: true });
+        }
+        if let Err(errno) = done {
+            self.list(fd).take(|k| k.filter == filter);
+            return Err(errno);
+        }
+        self.count += 1;
+        self.keep_ext(fd, filter, change.ext);
+        Ok(())
+    }
+
+    /// The lane for a new knote.
+    fn free_lane(&mut self, fd: RawFd, edge: bool) -> u8 {
+        let list = self.list(fd);
+        if !edge && let Some(level) = list.iter().find(|k| !k.is_edge()) {
+            return level.lane;
+        }
+        // One lane for each filter, so there is a free one.
+        (0..LANES as u8).find(|&lane| list.iter().all(|k| k.lane != lane)).unwrap_or(0)
+    }
+
+    fn detach(&mut self, fd: RawFd, filter: EventFilter) -> Result<()> {
+        let Some(knote) = self.list(fd).take(|k| k.filter == filter) else {
+            return Err(Errno::ENOENT);
+        };
+        self.count -= 1;
+        self.keep_ext(fd, filter, [0; 4]);
+        if self.list(fd).iter().any(|k| k.lane == knote.lane) {
+            return self.sync(fd, knote.lane, Sync::ASK);
+        }
+        self.drop_registration(fd, &knote)
+    }
+
+    /// Takes away the registration of a knote that is gone from the list.
+    fn drop_registration(&mut self, fd: RawFd, gone: &Knote) -> Result<()> {
+        if self.list(fd).iter().any(|k| k.lane == gone.lane) {
+            return Ok(());
+        }
+        let (empty, any_armed) = (self.list(fd).is_empty(), self.list(fd).any_armed());
+        if gone.armed != 0 {
+            self.lanes.delete(gone.lane, fd)?;
+            if !empty && !any_armed {
+                self.lanes.park(fd)?;
+            }
+        } else if empty {
+            self.lanes.unpark(fd)?;
+        }
+        Ok(())
+    }
+
+    fn modify(&mut self, fd: RawFd, filter: EventFilter, change: &KEvent) -> Result<bool> {
+        let has = |flag: EvFlags| change.flags & flag.bits() != 0;
+        let knote = self.list(fd).get_mut(filter).ok_or(Errno::ENOENT)?;
+        knote.fflags = change.fflags;
+        knote.data = change.data;
+        if !has(EvFlags::EV_KEEPUDATA) {
+            knote.udata = change.udata;
+        }
+        let was = knote.state;
+        if has(EvFlags::EV_ENABLE) {
+            knote.state = State::Enabled;
+        } else if has(EvFlags::EV_DISABLE) {
+            knote.state = State::Disabled;
+        }
+        let forced = has(EvFlags::EV_FORCEONESHOT);
+        if forced {
+            knote.flags |= EvFlags::EV_ONESHOT.bits();
+        }
+        let (lane, fresh) = (knote.lane, was != knote.state);
+        self.sync(fd, lane, Sync { first: false, fresh, ask: true })?;
+        self.keep_ext(fd, filter, change.ext);
+        Ok(forced)
+    }
+
+    /// Brings the kernel's registration of a lane to what its knotes want.
+    fn sync(&mut self, fd: RawFd, lane: u8, how: Sync) -> Result<()> {
+        let list = &self.lists[fd as usize];
+        let (have, want) = (list.armed(lane), list.wanted(lane));
+        let edge = list.iter().any(|k| k.lane == lane && k.is_edge());
+        let other = list.iter().find(|k| k.lane != lane && k.armed != 0).map(|k| k.lane);
+        let mut token = list.iter().find(|k| k.lane == lane).map_or(0, |k| k.token);
+        if how.fresh || have == 0 {
+            self.last_token = self.last_token.wrapping_add(1);
+            token = self.last_token;
+        }
+        match (have, want, other) {
+            (0, 0, _) if how.first => self.lanes.park(fd)?,
+            (0, 0, None) if how.ask => self.lanes.check_parked(fd)?,
+            (0, 0, Some(other)) if how.ask => self.lanes.check(other, fd)?,
+            (0, 0, _) => {}
+            (0, _, _) => {
+                match other {
+                    _ if how.first => {}
+                    Some(other) => self.lanes.check(other, fd)?,
+                    None => self.lanes.unpark(fd)?,
+                }
+                self.lanes.add(lane, fd, token, want, edge)?;
+            }
+            (_, 0, _) => {
+                self.lanes.delete(lane, fd)?;
+                if other.is_none() {
+                    self.lanes.park(fd)?;
+                }
+            }
+            _ if how.ask || how.fresh || have != want => {
+                self.lanes.modify(lane, fd, token, want, edge)?;
+            }
+            _ => {}
+        }
+        self.note_armed(fd, lane, want, token);
+        Ok(())
+    }
+
+    fn note_armed(&mut self, fd: RawFd, lane: u8, armed: u16, token: u32) {
+        self.lists[fd as usize].for_each_mut(|knote| {
+            if knote.lane == lane {
+                (knote.armed, knote.token) = (armed, token);
+            }
+        });
+    }
+
+    /// Hands an event of a lane to the knotes it is for. At most `budget` of them report, at least
+    /// one of which there is room for; the others do when the kernel says so again, which it will:
+    /// they are level.
+    pub(crate) fn dispatch(
+        &mut self,
+        (fd, token, lane): (RawFd, u32, u8),
+        bits: u32,
+        sink: &mut Sink,
+        budget: usize,
+    ) {
+        let Some(list) = self.lists.get(fd as usize) else { return };
+        let Some(one) = list.iter().find(|k| k.lane == lane) else { return };
+        if one.token != token || one.armed == 0 {
+            return;
+        }
+        let (armed, before) = (one.armed, sink.len());
+        let mut turn = Turn::default();
+        for filter in list.iter().filter(|k| k.lane == lane).map(|k| k.filter).collect::<Filters>()
+        {
+            if sink.len() - before < budget {
+                self.offer(fd, filter, bits, sink, &mut turn);
+            }
+        }
+        if turn.knotes_fired {
+            // A number closed meanwhile is found out at the next touch.
+            let _ = self.after_firing(fd, lane, armed);
+        } else if turn.reported == 0 && armed & HUSHED == 0 && (!turn.edge || armed & ONCE != 0) {
+            // Nobody here reports that, and the kernel would say it again. (Not EPOLLONESHOT either:
+            // it would disarm itself for the same nothing.)
+            let hushed = (armed & !ONCE) | HUSHED;
+            let _ = self.lanes.modify(lane, fd, token, hushed, true);
+            self.note_armed(fd, lane, hushed, token);
+        } else if turn.reported > 0 && armed & HUSHED != 0 {
+            let _ = self.sync(fd, lane, Sync::ASK);
+        }
+        if sink.len() - before == budget && turn.reported > 0 && budget < LANES {
+            self.rotate(fd, turn.last);
+        }
+    }
+
+    /// Lets one knote say whether these poll bits mean something to it, and report.
+    fn offer(
+        &mut self,
+        fd: RawFd,
+        filter: EventFilter,
+        bits: u32,
+        sink: &mut Sink,
+        turn: &mut Turn,
+    ) {
+        let Some(knote) = self.lists[fd as usize].get_mut(filter) else { return };
+        turn.edge |= knote.is_edge();
+        if knote.state != State::Enabled {
+            return;
+        }
+        let Some(what) = report(knote, fd, bits) else { return };
+        turn.reported += 1;
+        turn.last = Some(filter);
+        self.fire(fd, filter, what, sink, turn);
+    }
+
+    fn fire(
+        &mut self,
+        fd: RawFd,
+        filter: EventFilter,
+        what: Report,
+        sink: &mut Sink,
+        turn: &mut Turn,
+    ) {
+        let ext = if self.exts.is_empty() {
+            [0; 4]
+        } else {
+            self.exts.get(&(fd, filter)).copied().unwrap_or_default()
+        };
+        let Some(knote) = self.lists[fd as usize].get_mut(filter) else { return };
+        sink.push(KEvent {
+            ident: fd as usize,
+            filter: filter as i16,
+            flags: knote.flags | what.flags,
+            fflags: what.fflags,
+            data: what.data,
+            udata: knote.udata,
+            ext,
+        });
+        if knote.has(EvFlags::EV_ONESHOT) {
+            knote.state = State::Ghost;
+            turn.knotes_fired = true;
+            self.count -= 1;
+            self.keep_ext(fd, filter, [0; 4]);
+        } else if knote.has(EvFlags::EV_DISPATCH) {
+            knote.state = State::Disabled;
+            turn.knotes_fired = true;
+        }
+    }
+
+    /// Knotes of a lane fired that report once: takes away what they no longer want.
+    fn after_firing(&mut self, fd: RawFd, lane: u8, armed: u16) -> Result<()> {
+        let list = &self.lists[fd as usize];
+        if armed & ONCE != 0 && list.iter().all(|k| k.lane != lane || k.state != State::Enabled) {
+            // It was the only one of its lane that reported, and the kernel has disarmed it: that is
+            // how it stays until it is enabled, or added, again.
+            return Ok(());
+        }
+        while let Some(ghost) = self.list(fd).take(|k| k.lane == lane && k.state == State::Ghost) {
+            self.drop_registration(fd, &ghost)?;
+        }
+        if self.list(fd).iter().any(|k| k.lane == lane) {
+            return self.sync(fd, lane, Sync { first: false, fresh: false, ask: false });
+        }
+        Ok(())
+    }
+
+    /// The knote that reported last is served last next time.
+    fn rotate(&mut self, fd: RawFd, last: Option<EventFilter>) {
+        let list = &mut self.lists[fd as usize];
+        if let Some(knote) = last.and_then(|last| list.take(|k| k.filter == last)) {
+            list.push(knote);
+        }
+    }
+
+    /// Reports a knote that EV_FORCEONESHOT was asked of.
+    pub(crate) fn force(&mut self, fd: RawFd, filter: EventFilter, sink: &mut Sink) {
+        let Some(knote) = self.list(fd).get_mut(filter).filter(|k| k.state == State::Enabled)
+        else {
+            return;
+        };
+        let what = report(knote, fd, poll_now(fd)).unwrap_or_default();
+        let (lane, armed) = (knote.lane, knote.armed);
+        let mut turn = Turn::default();
+        self.fire(fd, filter, what, sink, &mut turn);
+        let _ = self.after_firing(fd, lane, armed & !ONCE);
+    }
+
+    /// The number is about to be closed: its knotes go.
+    pub(crate) fn close(&mut self, fd: RawFd) {
+        let Some(list) = self.lists.get(fd as usize).filter(|list| !list.is_empty()) else {
+            return;
+        };
+        if !list.any_armed() {
+            let _ = self.lanes.unpark(fd);
+        }
+        for lane in 0..LANES as u8 {
+            if list.armed(lane) != 0 {
+                let _ = self.lanes.delete(lane, fd);
+            }
+        }
+        self.purge(fd);
+    }
+
+    /// Forgets the knotes of a number that was closed.
+    fn purge(&mut self, fd: RawFd) {
+        let list = std::mem::take(self.list(fd));
+        self.count -= list.iter().filter(|k| k.state != State::Ghost).count();
+        if !self.exts.is_empty() {
+            self.exts.retain(|(of, _), _| *of != fd);
+        }
+    }
+
+    fn list(&mut self, fd: RawFd) -> &mut Knotes {
+        let at = fd as usize;
+        if at >= self.lists.len() {
+            self.lists.resize_with(at + 1, Knotes::default);
+        }
+        &mut self.lists[at]
+    }
+
+    fn keep_ext(&mut self, fd: RawFd, filter: EventFilter, ext: [u64; 4]) {
+        if ext != [0; 4] {
+            self.exts.insert((fd, filter), ext);
+        } else if !self.exts.is_empty() {
+            self.exts.remove(&(fd, filter));
+        }
+    }
+}
+
+/// How [`Descriptors::sync`] shall go about it.
+#[derive(Clone, Copy)]
+struct Sync {
+    /// The descriptor has no registration anywhere.
+    first: bool,
+    /// Events that were fetched before now are void.
+    fresh: bool,
+    /// Ask the kernel even if nothing changes: it knows whether the number was closed.
+    ask: bool,
+}
+
+impl Sync {
+    const ASK: Self = Self { first: false, fresh: false, ask: true };
+}
+
+type Filters = smallvec::SmallVec<[EventFilter; LANES]>;
+
+/// What one event led to.
+#[derive(Default)]
+struct Turn {
+    reported: usize,
+    last: Option<EventFilter>,
+    knotes_fired: bool,
+    edge: bool,
+}
+
+/// The descriptor's poll bits at this moment; 0 where it is closed.
+fn poll_now(fd: RawFd) -> u32 {
+    let events = (libc::POLLIN | libc::POLLPRI | libc::POLLOUT) | libc::POLLRDHUP;
+    let mut entry = libc::pollfd { fd, events, revents: 0 };
+    let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: one entry and one timespec, both ours.
+    let _ = unsafe { raw::ppoll(&mut entry, 1, &mut now, std::ptr::null()) };
+    u32::from((entry.revents & !libc::POLLNVAL) as u16)
+}

@@ -1,0 +1,306 @@
+//! kevent(): applies the changes, then waits for events.
+
+use std::mem::MaybeUninit;
+use std::os::fd::RawFd;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use libc::{c_int, timespec};
+use nix::errno::Errno;
+
+use crate::counters::{count, uncount};
+use crate::event::{EV_SYSFLAGS, EvFlags, EventFilter, KEvent};
+
+use super::abi::Wait;
+use super::queue::{Queue, QueueKnotes};
+use super::raw::{self, Result};
+use super::sink::Sink;
+use super::timer;
+use super::token::Token;
+
+/// How many of the kernel's events a wait takes at once. They lie on the stack, where nothing has to
+/// be freed if the waiting thread is cancelled.
+const BATCH: usize = 512;
+
+/// Who calls: the queue and its descriptor.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Caller {
+    pub(crate) queue: &'static Queue,
+    pub(crate) life: u32,
+    pub(crate) kq: RawFd,
+}
+
+/// The engine's own [`Wait`].
+///
+/// # Safety
+/// Room for `maxevents` events at `events`.
+pub unsafe fn wait(
+    kq: RawFd,
+    events: *mut libc::epoll_event,
+    maxevents: c_int,
+    timeout: Option<&timespec>,
+) -> Result<usize> {
+    static NO_PWAIT2: AtomicBool = AtomicBool::new(false);
+    let null = std::ptr::null();
+    let forever_or_now = match timeout {
+        None => Some(-1),
+        Some(t) if t.tv_sec == 0 && t.tv_nsec == 0 => Some(0),
+        _ => None,
+    };
+    if let Some(millis) = forever_or_now {
+        // SAFETY: the caller's promise.
+        return unsafe { raw::epoll_pwait(kq, events, maxevents, millis, null) };
+    }
+    if !NO_PWAIT2.load(Ordering::Relaxed) {
+        let spec = timeout.map_or(null.cast(), std::ptr::from_ref);
+        // SAFETY: the caller's promise.
+        match unsafe { raw::epoll_pwait2(kq, events, maxevents, spec, null) } {
+            Err(Errno::ENOSYS) => NO_PWAIT2.store(true, Ordering::Relaxed), // before Linux 5.11
+            done => return done,
+        }
+    }
+    // SAFETY: the caller's promise.
+    unsafe { raw::epoll_pwait(kq, events, maxevents, millis_up(timeout), null) }
+}
+
+/// Milliseconds, rounded up, so that a wait never ends early; capped, so that the caller asks again.
+fn millis_up(timeout: Option<&timespec>) -> c_int {
+    timeout.map_or(-1, |t| {
+        let millis =
+            t.tv_sec.saturating_mul(1000).saturating_add((t.tv_nsec + 999_999) / 1_000_000);
+        c_int::try_from(millis).unwrap_or(c_int::MAX)
+    })
+}
+
+/// The whole call. Order of checks and of work as in FreeBSD's kern_kevent: changes first; an error
+/// among them ends the call; then the timeout is looked at.
+///
+/// # Safety
+/// `changes` holds `nchanges` changes and `events` has room for `nevents`; they may be the same
+/// memory. `wait` is sound for its arguments.
+pub(crate) unsafe fn kevent(
+    caller: Caller,
+    changes: *const KEvent,
+    nchanges: usize,
+    events: *mut KEvent,
+    nevents: usize,
+    timeout: Option<&timespec>,
+    wait: Wait,
+) -> Result<usize> {
+    // SAFETY: the caller's promise; changes are read ahead of the answers.
+    let mut sink = unsafe { Sink::new(events, nevents) };
+    if nchanges > 0 {
+        // SAFETY: the caller's promise.
+        unsafe { apply(caller, changes, nchanges, &mut sink) }?;
+        if sink.len() > 0 {
+            return Ok(sink.len());
+        }
+    } else if caller.queue.life() != caller.life {
+        return Err(Errno::EBADF);
+    }
+    if nevents == 0 {
+        return Ok(0);
+    }
+    if timeout.is_some_and(|t| t.tv_sec < 0 || !(0..1_000_000_000).contains(&t.tv_nsec)) {
+        return Err(Errno::EINVAL);
+    }
+    scan(caller, &mut sink, timeout, wait)
+}
+
+/// Applies the changes in order. Errors and receipts go into the sink; without room for an error the
+/// call fails with it, and later changes are not applied.
+///
+/// # Safety
+/// As for [`kevent`].
+unsafe fn apply(caller: Caller, changes: *const KEvent, n: usize, sink: &mut Sink) -> Result<()> {
+    let counters = &caller.queue.counters;
+    let mut knotes = caller.queue.knotes(caller.life)?;
+    let before = knotes.count();
+    let mut done = Ok(());
+    for at in 0..n {
+        // SAFETY: the caller's promise; a C caller's array may be at any address.
+        let mut change = unsafe { changes.add(at).read_unaligned() };
+        if change.filter == 0 {
+            continue; // FreeBSD skips it
+        }
+        change.flags &= !EV_SYSFLAGS;
+        count(&counters.changes, 1);
+        let result = knotes.change(&change);
+        let receipt = change.flags & EvFlags::EV_RECEIPT.bits() != 0;
+        if result.is_err() || receipt {
+            if sink.room() > 0 {
+                change.flags = EvFlags::EV_ERROR.bits();
+                change.data = result.err().map_or(0, |errno| errno as i64);
+                sink.push(change);
+            } else if result.is_err() {
+                done = result;
+                break;
+            }
+        }
+    }
+    let after = knotes.count();
+    drop(knotes);
+    note_count(caller.queue, before, after);
+    done
+}
+
+fn note_count(queue: &Queue, before: usize, after: usize) {
+    if after > before {
+        count(&queue.counters.knotes, (after - before) as u64);
+    } else if after < before {
+        uncount(&queue.counters.knotes, (before - after) as u64);
+    }
+}
+
+/// Waits until there is something for the sink, or the time is over.
+fn scan(caller: Caller, sink: &mut Sink, timeout: Option<&timespec>, wait: Wait) -> Result<usize> {
+    count(&caller.queue.counters.waits, 1);
+    let at_once = timeout.is_some_and(|t| t.tv_sec == 0 && t.tv_nsec == 0);
+    let deadline = timeout.filter(|_| !at_once).map(|t| {
+        let nanos = (t.tv_sec as u64).saturating_mul(1_000_000_000);
+        timer::now(false).saturating_add(nanos).saturating_add(t.tv_nsec as u64)
+    });
+    let mut left = timeout.copied();
+    loop {
+        if sink.room() > BATCH && take_many(caller, sink)? > 0 {
+            break;
+        }
+        let mut events = [const { MaybeUninit::<libc::epoll_event>::uninit() }; BATCH];
+        let room = sink.room().min(BATCH) as c_int;
+        // SAFETY: there is room for BATCH events, and `room` is at most that.
+        let n = unsafe { wait(caller.kq, events.as_mut_ptr().cast(), room, left.as_ref()) }?;
+        // SAFETY: the kernel has filled the first `n`.
+        let events = unsafe { std::slice::from_raw_parts(events.as_ptr().cast(), n) };
+        deliver(caller, events, sink)?;
+        if sink.len() > 0 || at_once {
+            break;
+        }
+        // What came was for nobody: go on for the rest of the time.
+        if let Some(deadline) = deadline {
+            let now = timer::now(false);
+            if now >= deadline {
+                break;
+            }
+            left = Some(timer::timespec(deadline - now));
+        }
+    }
+    count(&caller.queue.counters.events, sink.len() as u64);
+    Ok(sink.len())
+}
+
+/// For an eventlist longer than a batch: what is ready now, in one call, since a second one would
+/// give the level ones again.
+#[cold]
+fn take_many(caller: Caller, sink: &mut Sink) -> Result<usize> {
+    // A knote gives at most one event; a handful are our own.
+    let most = caller.queue.knotes(caller.life)?.count() + 16;
+    let room = sink.room().min(most);
+    let mut events = Vec::<libc::epoll_event>::with_capacity(room);
+    // SAFETY: the vector has room for that many.
+    let n = unsafe {
+        raw::epoll_pwait(caller.kq, events.as_mut_ptr(), room as c_int, 0, std::ptr::null())
+    }?;
+    // SAFETY: the kernel has filled the first `n`.
+    unsafe { events.set_len(n) };
+    deliver(caller, &events, sink)?;
+    Ok(sink.len())
+}
+
+/// Hands the kernel's events to the knotes that they are for.
+fn deliver(caller: Caller, events: &[libc::epoll_event], sink: &mut Sink) -> Result<()> {
+    let mut knotes = caller.queue.knotes(caller.life)?;
+    let before = knotes.count();
+    let mut soft = events.is_empty();
+    let mut fired = None;
+    for (at, event) in events.iter().enumerate() {
+        // Each of the events to come gets its place: an edge is told only once.
+        let budget = sink.room() - (events.len() - at - 1);
+        match Token::decode(event.u64) {
+            Some(Token::Descriptor { fd, token }) => {
+                knotes.descriptors.dispatch((fd, token, 0), event.events, sink, budget);
+            }
+            Some(Token::Lane(lane)) => knotes.lane(lane, sink, budget),
+            Some(Token::Bell) => {
+                knotes.soft.bell.heard();
+                soft = true;
+            }
+            Some(Token::Clock { realtime }) => {
+                knotes.soft.collect_due(Some(realtime));
+                (soft, fired) = (true, Some(realtime));
+            }
+            None => {}
+        }
+    }
+    if soft {
+        // Nothing came, yet another thread may hold the bell's event and wait for our lock: a level
+        // knote is for every scan.
+        if fired.is_none() {
+            knotes.soft.collect_due(None);
+        }
+        let budget = sink.room();
+        knotes.report_soft(sink, budget);
+    }
+    let after = knotes.count();
+    drop(knotes);
+    note_count(caller.queue, before, after);
+    Ok(())
+}
+
+impl QueueKnotes {
+    pub(crate) fn count(&self) -> usize {
+        self.descriptors.count + self.soft.count()
+    }
+
+    /// Applies one change.
+    fn change(&mut self, change: &KEvent) -> Result<()> {
+        const BOTH: u16 = EvFlags::EV_ENABLE.union(EvFlags::EV_DISABLE).bits();
+        if change.flags & BOTH == BOTH {
+            return Err(Errno::EINVAL);
+        }
+        let filter = EventFilter::try_from(change.filter)?;
+        match filter {
+            EventFilter::EVFILT_READ | EventFilter::EVFILT_WRITE | EventFilter::EVFILT_EXCEPT => {
+                if self.descriptors.change(filter, change)? {
+                    self.soft.force(filter, change.ident)?;
+                }
+                Ok(())
+            }
+            EventFilter::EVFILT_USER | EventFilter::EVFILT_TIMER => {
+                self.soft.change(filter, change)
+            }
+            _ => Err(Errno::EINVAL),
+        }
+    }
+
+    /// Serves a nested lane that has events.
+    fn lane(&mut self, lane: u8, sink: &mut Sink, budget: usize) {
+        let mut events = [const { MaybeUninit::<libc::epoll_event>::uninit() }; 64];
+        let room = budget.min(events.len()) as c_int;
+        let set = self.descriptors.lanes.set(lane);
+        // SAFETY: there is room for that many.
+        let n =
+            unsafe { raw::epoll_pwait(set, events.as_mut_ptr().cast(), room, 0, std::ptr::null()) };
+        let n = n.unwrap_or(0);
+        // SAFETY: the kernel has filled the first `n`.
+        let events: &[libc::epoll_event] =
+            unsafe { std::slice::from_raw_parts(events.as_ptr().cast(), n) };
+        let before = sink.len();
+        for (at, event) in events.iter().enumerate() {
+            let left = budget - (sink.len() - before) - (n - at - 1);
+            if let Some(Token::Descriptor { fd, token }) = Token::decode(event.u64) {
+                self.descriptors.dispatch((fd, token, lane), event.events, sink, left);
+            }
+        }
+    }
+
+    fn report_soft(&mut self, sink: &mut Sink, budget: usize) {
+        let mut budget = budget;
+        while budget > 0
+            && let Some((filter, ident)) = self.soft.take_forced()
+        {
+            let before = sink.len();
+            self.descriptors.force(ident as RawFd, filter, sink);
+            budget -= sink.len() - before;
+        }
+        self.soft.report(sink, budget);
+    }
+}

@@ -1,0 +1,181 @@
+//! A descriptor's knotes: a short list, one entry a filter.
+//!
+//! There may be very many, so a knote is small (40 bytes): what few knotes have lies elsewhere, and
+//! what belongs to a whole registration is repeated in each of its knotes.
+
+use crate::event::{EvFlags, EventFilter, KEvent};
+
+use super::data::Kind;
+
+/// The registration was made EPOLLET although its knotes are level: its last wake-up was for a
+/// condition that none of them reports (a hang-up that the kernel cannot mask), and would repeat.
+pub(crate) const HUSHED: u16 = 0x4000;
+/// The registration is EPOLLONESHOT: its only knote is disabled or gone after one report.
+pub(crate) const ONCE: u16 = 0x8000;
+
+const IN: u16 = libc::EPOLLIN as u16;
+const PRI: u16 = libc::EPOLLPRI as u16;
+const OUT: u16 = libc::EPOLLOUT as u16;
+const RDHUP: u16 = libc::EPOLLRDHUP as u16;
+
+/// One knote of a descriptor.
+#[derive(Debug)]
+pub(crate) struct Knote {
+    next: Option<Box<Knote>>,
+    pub(crate) udata: usize,
+    /// What the change asked for in `data`: a low-water mark.
+    pub(crate) data: i64,
+    /// Names the lane's registration; an event that carries another is of an earlier one.
+    pub(crate) token: u32,
+    pub(crate) fflags: u32,
+    /// What the lane's registration asks of the kernel, with [`HUSHED`] and [`ONCE`]; 0: there is no
+    /// registration.
+    pub(crate) armed: u16,
+    /// As given at EV_ADD, without the bits that are orders.
+    pub(crate) flags: u16,
+    pub(crate) filter: EventFilter,
+    /// Which of the queue's epoll sets holds the registration.
+    pub(crate) lane: u8,
+    pub(crate) state: State,
+    pub(crate) kind: Kind,
+}
+
+#[cfg(target_pointer_width = "64")]
+const _: () = assert!(size_of::<Knote>() == 40);
+
+/// Whether a knote reports.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[repr(u8)]
+pub(crate) enum State {
+    Enabled,
+    Disabled,
+    /// A oneshot knote that has fired. For the program it is gone; the kernel's registration, which
+    /// disarmed itself, waits for the knote to be added again, which saves two calls.
+    Ghost,
+}
+
+impl Knote {
+    pub(crate) fn new(filter: EventFilter, change: &KEvent, lane: u8) -> Box<Self> {
+        const ORDERS: EvFlags = EvFlags::EV_ADD
+            .union(EvFlags::EV_DELETE)
+            .union(EvFlags::EV_ENABLE)
+            .union(EvFlags::EV_DISABLE)
+            .union(EvFlags::EV_FORCEONESHOT);
+        let disabled = change.flags & EvFlags::EV_DISABLE.bits() != 0;
+        Box::new(Self {
+            next: None,
+            udata: change.udata,
+            data: change.data,
+            token: 0,
+            fflags: change.fflags,
+            armed: 0,
+            flags: change.flags & !ORDERS.bits(),
+            filter,
+            lane,
+            state: if disabled { State::Disabled } else { State::Enabled },
+            kind: Kind::Unknown,
+        })
+    }
+
+    pub(crate) fn has(&self, flag: EvFlags) -> bool {
+        self.flags & flag.bits() != 0
+    }
+
+    /// Reports each activity once, so it cannot share a registration: an input edge brings up
+    /// output again.
+    pub(crate) fn is_edge(&self) -> bool {
+        self.has(EvFlags::EV_CLEAR)
+    }
+
+    /// What this filter asks epoll for. Hang-ups and errors come unasked.
+    pub(crate) fn interest(&self) -> u16 {
+        match self.filter {
+            EventFilter::EVFILT_READ => IN | RDHUP,
+            EventFilter::EVFILT_WRITE => OUT,
+            _ => PRI,
+        }
+    }
+}
+
+/// The knotes of one descriptor, in the order in which they are served.
+#[derive(Debug, Default)]
+pub(crate) struct Knotes(Option<Box<Knote>>);
+
+impl Knotes {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_none()
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Knote> {
+        std::iter::successors(self.0.as_deref(), |knote| knote.next.as_deref())
+    }
+
+    pub(crate) fn for_each_mut(&mut self, mut f: impl FnMut(&mut Knote)) {
+        let mut at = self.0.as_deref_mut();
+        while let Some(knote) = at {
+            f(knote);
+            at = knote.next.as_deref_mut();
+        }
+    }
+
+    /// The knote of a filter, ghosts included.
+    pub(crate) fn get_mut(&mut self, filter: EventFilter) -> Option<&mut Knote> {
+        let mut at = self.0.as_deref_mut();
+        while let Some(knote) = at {
+            if knote.filter == filter {
+                return Some(knote);
+            }
+            at = knote.next.as_deref_mut();
+        }
+        None
+    }
+
+    /// Adds one, to be served last.
+    pub(crate) fn push(&mut self, knote: Box<Knote>) {
+        let mut at = &mut self.0;
+        while let Some(there) = at {
+            at = &mut there.next;
+        }
+        *at = Some(knote);
+    }
+
+    /// Takes the first one out that `which` holds for.
+    pub(crate) fn take(&mut self, mut which: impl FnMut(&Knote) -> bool) -> Option<Box<Knote>> {
+        let mut at = &mut self.0;
+        while at.as_ref().is_some_and(|knote| !which(knote)) {
+            at = &mut at.as_mut().expect("looked at just above").next;
+        }
+        let mut taken = at.take()?;
+        *at = taken.next.take();
+        Some(taken)
+    }
+
+    /// What the registration of a lane asks of the kernel now; 0 without one.
+    pub(crate) fn armed(&self, lane: u8) -> u16 {
+        self.iter().find(|k| k.lane == lane).map_or(0, |k| k.armed)
+    }
+
+    /// What the registration of a lane should ask for; 0 where no knote of it reports.
+    pub(crate) fn wanted(&self, lane: u8) -> u16 {
+        let enabled = || self.iter().filter(|k| k.lane == lane && k.state == State::Enabled);
+        let mut bits = enabled().fold(0, |bits, knote| bits | knote.interest());
+        if let (Some(only), None) = (enabled().next(), enabled().nth(1))
+            && only.has(EvFlags::EV_ONESHOT | EvFlags::EV_DISPATCH)
+        {
+            bits |= ONCE;
+        }
+        bits
+    }
+
+    /// Whether any lane has a registration.
+    pub(crate) fn any_armed(&self) -> bool {
+        self.iter().any(|k| k.armed != 0)
+    }
+}
+
+impl Drop for Knotes {
+    /// Without recursion, though the list is short: four filters.
+    fn drop(&mut self) {
+        while self.take(|_| true).is_some() {}
+    }
+}
