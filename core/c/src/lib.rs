@@ -1,1 +1,128 @@
-//! The C library of kq-core.
+//! libkqcompat_kqueue: `kqueue`, `kqueue1`, `kqueuex` and `kevent` for C programs, declared in
+//! `include/sys/event.h`.
+//!
+//! A failed call returns -1 and sets errno; a successful one leaves errno alone. A panic in the
+//! engine ends the process: it cannot cross into C.
+
+use std::ffi::CStr;
+use std::os::fd::RawFd;
+use std::sync::atomic::{AtomicPtr, Ordering};
+
+use kq_core::{Errno, KEvent, abi};
+use libc::{c_int, c_uint, c_void, timespec};
+
+/// `kqueue()` - a new queue's descriptor, or -1.
+///
+/// errno: `EMFILE`, `ENFILE`, `ENOMEM` (kqueue(2)).
+#[unsafe(no_mangle)]
+pub extern "C" fn kqueue() -> c_int {
+    answer(abi::kqueue(0))
+}
+
+/// `kqueue1(flags)` - as [`kqueue`], with `O_CLOEXEC` and `O_NONBLOCK` (NetBSD).
+///
+/// errno: that of [`kqueue`], and `EINVAL` for another flag.
+#[unsafe(no_mangle)]
+pub extern "C" fn kqueue1(flags: c_int) -> c_int {
+    answer(abi::kqueue(flags))
+}
+
+/// `kqueuex(flags)` - as [`kqueue`], with `KQUEUE_CLOEXEC` (FreeBSD).
+///
+/// errno: that of [`kqueue`], and `EINVAL` for another flag.
+#[unsafe(no_mangle)]
+pub extern "C" fn kqueuex(flags: c_uint) -> c_int {
+    const KQUEUE_CLOEXEC: c_uint = 1;
+    answer(match flags {
+        0 => abi::kqueue(0),
+        KQUEUE_CLOEXEC => abi::kqueue(libc::O_CLOEXEC),
+        _ => Err(Errno::EINVAL),
+    })
+}
+
+/// `kevent(kq, changelist, nchanges, eventlist, nevents, timeout)` - applies the changes and waits;
+/// returns the number of events written, or -1. A cancellation point.
+///
+/// errno: see [`kq_core::Kqueue::kevent`] and [`abi::kevent`].
+///
+/// # Safety
+/// The arrays are as long as said. A pointer to nothing is EFAULT.
+#[unsafe(no_mangle)]
+pub unsafe extern "C-unwind" fn kevent(
+    kq: c_int,
+    changelist: *const KEvent,
+    nchanges: c_int,
+    eventlist: *mut KEvent,
+    nevents: c_int,
+    timeout: *const timespec,
+) -> c_int {
+    // SAFETY: the caller's promise; `wait` is sound for the room it is told of.
+    answer(
+        unsafe { abi::kevent(kq, changelist, nchanges, eventlist, nevents, timeout, wait) }
+            .map(|n| n as c_int),
+    )
+}
+
+fn answer(result: Result<c_int, Errno>) -> c_int {
+    result.unwrap_or_else(|errno| {
+        errno.set();
+        -1
+    })
+}
+
+type EpollPwait2 = unsafe extern "C-unwind" fn(
+    c_int,
+    *mut libc::epoll_event,
+    c_int,
+    *const timespec,
+    *const libc::sigset_t,
+) -> c_int;
+
+/// Waits by libc's epoll_pwait2, which is a cancellation point as kevent is on the BSDs.
+///
+/// # Safety
+/// Room for `maxevents` events at `events`.
+unsafe fn wait(
+    kq: RawFd,
+    events: *mut libc::epoll_event,
+    maxevents: c_int,
+    timeout: Option<&timespec>,
+) -> Result<usize, Errno> {
+    let at_once = timeout.is_some_and(|t| t.tv_sec == 0 && t.tv_nsec == 0);
+    let Some(epoll_pwait2) = (!at_once).then(epoll_pwait2).flatten() else {
+        // SAFETY: the caller's promise.
+        return unsafe { abi::wait(kq, events, maxevents, timeout) };
+    };
+    let saved = Errno::last_raw();
+    let timeout_at = timeout.map_or(std::ptr::null(), std::ptr::from_ref);
+    // SAFETY: the caller's promise; the symbol has this type (epoll_wait(2)).
+    let n = unsafe { epoll_pwait2(kq, events, maxevents, timeout_at, std::ptr::null()) };
+    if n >= 0 {
+        return Ok(n as usize);
+    }
+    let errno = Errno::last();
+    Errno::set_raw(saved);
+    if errno == Errno::ENOSYS {
+        // SAFETY: the caller's promise.
+        return unsafe { abi::wait(kq, events, maxevents, timeout) };
+    }
+    Err(errno)
+}
+
+/// libc's symbol, if it has it (glibc 2.35), and not ours of another library.
+fn epoll_pwait2() -> Option<EpollPwait2> {
+    static FOUND: AtomicPtr<c_void> = AtomicPtr::new(std::ptr::null_mut());
+    const NAME: &CStr = c"epoll_pwait2";
+    let absent = (&raw const FOUND).cast_mut().cast::<c_void>();
+    let mut found = FOUND.load(Ordering::Relaxed);
+    if found.is_null() {
+        // SAFETY: looks a name up that ends in a NUL.
+        found = unsafe { libc::dlsym(libc::RTLD_NEXT, NAME.as_ptr()) };
+        if found.is_null() {
+            found = absent;
+        }
+        FOUND.store(found, Ordering::Relaxed);
+    }
+    // SAFETY: the symbol of this name has this type.
+    (found != absent).then(|| unsafe { std::mem::transmute::<*mut c_void, EpollPwait2>(found) })
+}

@@ -90,7 +90,7 @@ pub(crate) unsafe fn kevent(
     let mut sink = unsafe { Sink::new(events, nevents) };
     if nchanges > 0 {
         // SAFETY: the caller's promise.
-        unsafe { apply(caller, changes, nchanges, &mut sink) }?;
+        or_abort(|| unsafe { apply(caller, changes, nchanges, &mut sink) })?;
         if sink.len() > 0 {
             return Ok(sink.len());
         }
@@ -104,6 +104,14 @@ pub(crate) unsafe fn kevent(
         return Err(Errno::EINVAL);
     }
     scan(caller, &mut sink, timeout, wait)
+}
+
+/// Runs what cannot block. A panic in it is a bug of ours and ends the process: it must not unwind
+/// into a C program. (Only around the parts that do not block: a thread cancelled while it waits
+/// unwinds too, and must get through.)
+fn or_abort<R>(work: impl FnOnce() -> R) -> R {
+    std::panic::catch_unwind(std::panic::AssertUnwindSafe(work))
+        .unwrap_or_else(|_| std::process::abort())
 }
 
 /// Applies the changes in order. Errors and receipts go into the sink; without room for an error the
@@ -161,7 +169,7 @@ fn scan(caller: Caller, sink: &mut Sink, timeout: Option<&timespec>, wait: Wait)
     });
     let mut left = timeout.copied();
     loop {
-        if sink.room() > BATCH && take_many(caller, sink)? > 0 {
+        if sink.room() > BATCH && or_abort(|| take_many(caller, sink))? > 0 {
             break;
         }
         let mut events = [const { MaybeUninit::<libc::epoll_event>::uninit() }; BATCH];
@@ -170,7 +178,7 @@ fn scan(caller: Caller, sink: &mut Sink, timeout: Option<&timespec>, wait: Wait)
         let n = unsafe { wait(caller.kq, events.as_mut_ptr().cast(), room, left.as_ref()) }?;
         // SAFETY: the kernel has filled the first `n`.
         let events = unsafe { std::slice::from_raw_parts(events.as_ptr().cast(), n) };
-        deliver(caller, events, sink)?;
+        or_abort(|| deliver(caller, events, sink))?;
         if sink.len() > 0 || at_once {
             break;
         }
