@@ -36,3 +36,6 @@ pub mod readiness {
 
 #[cfg(target_os = "linux")]
 pub use sys::linux::{fd_table, fork, hidden, raw};
+
+#[cfg(feature = "test-support")]
+pub mod test_support;

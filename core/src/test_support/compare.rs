@@ -1,0 +1,106 @@
+//! Random programs, run on the model (the kernel's own calls) and on what is under test; each must
+//! come to the same results, step by step.
+
+use std::cell::Cell;
+use std::fmt::Debug;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use proptest::strategy::Strategy;
+use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestError, TestRng, TestRunner};
+
+/// How many programs, and which.
+#[derive(Clone, Copy, Debug)]
+pub struct Plan {
+    /// How many programs.
+    pub cases: u32,
+    /// The same seed gives the same programs.
+    pub seed: u64,
+}
+
+impl Plan {
+    /// The environment's `KQCOMPAT_CASES` (how many) and `KQCOMPAT_SEED` (which), else so many by
+    /// default and others each time.
+    ///
+    /// # Panics
+    /// When a variable is no number.
+    pub fn from_env(cases: u32) -> Self {
+        let clock =
+            || SystemTime::now().duration_since(UNIX_EPOCH).map_or(1, |t| t.as_nanos() as u64);
+        Self {
+            cases: variable("KQCOMPAT_CASES").map_or(cases, |n| n.try_into().unwrap_or(u32::MAX)),
+            seed: variable("KQCOMPAT_SEED").unwrap_or_else(clock),
+        }
+    }
+
+    fn runner(self) -> TestRunner {
+        let config = Config {
+            cases: self.cases,
+            failure_persistence: None,
+            max_shrink_iters: 20_000,
+            ..Config::default()
+        };
+        let mut seed = [0; 32];
+        seed[..8].copy_from_slice(&self.seed.to_le_bytes());
+        TestRunner::new_with_rng(config, TestRng::from_seed(RngAlgorithm::ChaCha, &seed))
+    }
+}
+
+fn variable(name: &str) -> Option<u64> {
+    let value = std::env::var(name).ok()?;
+    Some(value.parse().unwrap_or_else(|_| panic!("{name}={value}: not a number")))
+}
+
+/// Runs programs on both sides. Returns how many steps were compared.
+///
+/// # Panics
+/// At the first program whose results differ, with the smallest one that does, the step, and the
+/// seed. A program to which the model itself gives two answers is the generator's fault, and said so.
+pub fn compare<S, R>(
+    plan: Plan,
+    programs: S,
+    model: impl Fn(&S::Value) -> Vec<R>,
+    tested: impl Fn(&S::Value) -> Vec<R>,
+) -> u64
+where
+    S: Strategy,
+    S::Value: Debug,
+    R: PartialEq + Debug,
+{
+    let steps = Cell::new(0_u64);
+    let programs_run = Cell::new(0_u32);
+    let result = plan.runner().run(&programs, |program| {
+        let expected = model(&program);
+        let got = tested(&program);
+        steps.set(steps.get() + expected.len() as u64);
+        programs_run.set(programs_run.get() + 1);
+        if programs_run.get().is_multiple_of(10_000) {
+            println!("{} programs, {} steps", programs_run.get(), steps.get());
+        }
+        if expected == got {
+            return Ok(());
+        }
+        let again = model(&program);
+        let message = if expected == again {
+            format!("results differ {}", difference("expected", &expected, "got", &got))
+        } else {
+            format!(
+                "the model differs from itself {}",
+                difference("once", &expected, "again", &again)
+            )
+        };
+        Err(TestCaseError::fail(message))
+    });
+    match result {
+        Ok(()) => steps.get(),
+        Err(TestError::Fail(why, program)) => {
+            panic!("{why}\nKQCOMPAT_SEED={}, smallest program:\n{program:#?}", plan.seed)
+        }
+        Err(TestError::Abort(why)) => panic!("generating programs: {why}"),
+    }
+}
+
+fn difference<R: PartialEq + Debug>(one: &str, left: &[R], two: &str, right: &[R]) -> String {
+    let at = left.iter().zip(right).position(|(l, r)| l != r);
+    let at = at.unwrap_or_else(|| left.len().min(right.len()));
+    format!("at step {at}:\n  {one}: {:?}\n  {two}: {:?}", left.get(at), right.get(at))
+}

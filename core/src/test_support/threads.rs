@@ -1,0 +1,108 @@
+//! A second thread that is to be asleep in a system call before the test goes on.
+
+use std::fs;
+use std::os::fd::RawFd;
+use std::sync::mpsc;
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use libc::{c_int, pid_t};
+
+/// A thread that a test watches from outside.
+#[derive(Debug)]
+pub struct Background<T> {
+    handle: JoinHandle<T>,
+    tid: pid_t,
+}
+
+/// Starts a thread.
+pub fn start<T: Send + 'static>(body: impl FnOnce() -> T + Send + 'static) -> Background<T> {
+    let (tell, told) = mpsc::channel();
+    let handle = thread::spawn(move || {
+        // SAFETY: takes no pointer.
+        tell.send(unsafe { libc::gettid() }).expect("the starter waits for it");
+        // Gone before the body runs: while it lives, its drop could be what the thread sleeps in.
+        drop(tell);
+        body()
+    });
+    let tid = told.recv().expect("the thread says its number first");
+    Background { handle, tid }
+}
+
+/// The system calls in which a thread waits for readiness.
+const WAITS: [libc::c_long; 6] = [
+    libc::SYS_epoll_wait,
+    libc::SYS_epoll_pwait,
+    libc::SYS_epoll_pwait2,
+    libc::SYS_ppoll,
+    libc::SYS_poll,
+    libc::SYS_pselect6,
+];
+
+impl<T> Background<T> {
+    /// Waits until the thread sleeps in epoll_wait, poll, select or kin (true), or has ended (false).
+    ///
+    /// # Panics
+    /// After a minute of neither.
+    #[track_caller]
+    pub fn wait_until_asleep(&self) -> bool {
+        for _ in 0..600_000 {
+            if self.handle.is_finished() {
+                return false;
+            }
+            // A thread on its way into or out of a wait may be seen asleep for a moment; looking
+            // twice with a pause for others to run makes sure that it stays there.
+            if self.sleeps() {
+                thread::yield_now();
+                if self.sleeps() {
+                    return true;
+                }
+            }
+            thread::sleep(Duration::from_micros(100));
+        }
+        panic!("the thread neither sleeps in a wait nor ends: {:?}", self.state());
+    }
+
+    fn state(&self) -> (Option<char>, Option<libc::c_long>) {
+        let task = format!("/proc/self/task/{}", self.tid);
+        let stat = fs::read_to_string(format!("{task}/stat")).unwrap_or_default();
+        // The name is in parentheses and may hold anything; the state follows the last of them.
+        let state = stat.rsplit_once(") ").and_then(|(_, rest)| rest.chars().next());
+        let syscall = fs::read_to_string(format!("{task}/syscall")).unwrap_or_default();
+        (state, syscall.split(' ').next().and_then(|n| n.parse().ok()))
+    }
+
+    fn sleeps(&self) -> bool {
+        matches!(self.state(), (Some('S'), Some(call)) if WAITS.contains(&call))
+    }
+
+    /// Has the thread ended?
+    pub fn is_finished(&self) -> bool {
+        self.handle.is_finished()
+    }
+
+    /// Sends it a signal.
+    pub fn signal(&self, signal: c_int) {
+        // SAFETY: takes no pointer. A thread that has ended gives ESRCH, which is no harm.
+        unsafe { libc::syscall(libc::SYS_tgkill, libc::getpid(), self.tid, signal) };
+    }
+
+    /// Waits for its end and takes its result.
+    ///
+    /// # Panics
+    /// When the thread panicked, with its message.
+    #[track_caller]
+    pub fn join(self) -> T {
+        self.handle.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    }
+}
+
+/// Waits until the kernel's poll says `events` of the descriptor.
+///
+/// # Panics
+/// After a minute.
+#[track_caller]
+pub fn wait_until_ready(fd: RawFd, events: i16) {
+    let revents = super::sys::poll_for(fd, events, 60_000);
+    assert!(revents & events != 0, "descriptor {fd} never had {events:#x}: {revents:#x}");
+}
