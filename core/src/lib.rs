@@ -29,7 +29,7 @@ pub mod abi {
 /// On Linux it carries the kernel's own bits, exactly.
 pub mod readiness {
     pub use crate::sys::linux::epoll_rules::{
-        closed, epoll_create_hidden, epoll_create1, epoll_ctl, epoll_wait,
+        Waiting, begin_wait, closed, epoll_create_hidden, epoll_create1, epoll_ctl, epoll_wait,
     };
     pub use crate::sys::linux::queue::{counters, counters_of};
 }

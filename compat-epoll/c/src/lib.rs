@@ -1,1 +1,43 @@
-//! epoll(7) over the kqcompat engine.
+//! **libkqcompat_epoll**: epoll_create, epoll_create1, epoll_ctl, epoll_wait, epoll_pwait and
+//! epoll_pwait2 over the kqcompat engine, to be preloaded or linked.
+//!
+//! These are thin: the work is done by [`compat_epoll::c`], and what is here turns a result into -1
+//! and errno. errno is left alone on success. The calls that block are the C library's own (the next
+//! symbol of that name), since only those are cancellation points; see [`wait`].
+
+mod border;
+mod next;
+mod wait;
+
+use compat_epoll::c;
+use libc::{c_int, epoll_event};
+
+use border::answer;
+pub use wait::{epoll_pwait, epoll_pwait2, epoll_wait};
+
+/// `epoll_create(size)` - makes an instance (epoll_create(2)).
+#[unsafe(no_mangle)]
+pub extern "C" fn epoll_create(size: c_int) -> c_int {
+    answer(|| c::epoll_create(size))
+}
+
+/// `epoll_create1(flags)` - makes an instance (epoll_create1(2)).
+#[unsafe(no_mangle)]
+pub extern "C" fn epoll_create1(flags: c_int) -> c_int {
+    answer(|| c::epoll_create1(flags))
+}
+
+/// `epoll_ctl(epfd, op, fd, event)` - changes what is registered (epoll_ctl(2)).
+///
+/// # Safety
+/// As for [`c::epoll_ctl`].
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn epoll_ctl(
+    epfd: c_int,
+    op: c_int,
+    fd: c_int,
+    event: *mut epoll_event,
+) -> c_int {
+    // SAFETY: the caller's promise.
+    answer(|| unsafe { c::epoll_ctl(epfd, op, fd, event) }.map(|()| 0))
+}

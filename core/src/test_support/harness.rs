@@ -9,23 +9,15 @@ use super::isolate::{self, End};
 use super::leak::{self, LeakCheck};
 
 /// A test that takes a backend.
-#[derive(Debug)]
-pub struct Rule<B: ?Sized> {
+#[derive(Clone, Copy, Debug)]
+pub struct Rule<B> {
     /// The rule's id in the list of rules, or of what the test is about.
     pub id: &'static str,
     /// What holds, as a function's name.
     pub name: &'static str,
     /// Shows that it holds.
-    pub body: fn(&B),
+    pub body: fn(B),
 }
-
-impl<B: ?Sized> Clone for Rule<B> {
-    fn clone(&self) -> Self {
-        *self
-    }
-}
-
-impl<B: ?Sized> Copy for Rule<B> {}
 
 /// A list of [`Rule`]s, from ids and functions: `rules![A01 size_must_be_positive, ...]`.
 #[macro_export]
@@ -69,15 +61,10 @@ impl<'a> Suite<'a> {
     }
 
     /// Adds every rule for one backend, as `backend::id_name`.
-    pub fn add_rules<B: ?Sized + 'static>(
-        &mut self,
-        backend: &str,
-        under_test: &'a B,
-        rules: &[Rule<B>],
-    ) {
-        for &rule in rules {
-            let name = format!("{backend}::{}_{}", rule.id, rule.name);
-            self.add(name, move || (rule.body)(under_test));
+    pub fn add_rules<B: Copy + 'a>(&mut self, backend: &str, under_test: B, rules: &[Rule<B>]) {
+        for rule in rules {
+            let body = rule.body;
+            self.add(format!("{backend}::{}_{}", rule.id, rule.name), move || body(under_test));
         }
     }
 

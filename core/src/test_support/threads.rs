@@ -39,6 +39,49 @@ const WAITS: [libc::c_long; 6] = [
     libc::SYS_pselect6,
 ];
 
+/// What a task (a folder of `/proc`) does: its state, and the system call that it is in.
+fn state_of(task: &str) -> (Option<char>, Option<libc::c_long>) {
+    let stat = fs::read_to_string(format!("{task}/stat")).unwrap_or_default();
+    // The name is in parentheses and may hold anything; the state follows the last of them.
+    let state = stat.rsplit_once(") ").and_then(|(_, rest)| rest.chars().next());
+    let syscall = fs::read_to_string(format!("{task}/syscall")).unwrap_or_default();
+    (state, syscall.split(' ').next().and_then(|n| n.parse().ok()))
+}
+
+/// Waits until a task sleeps in a wait (true), or `over` says that it has ended (false).
+#[track_caller]
+fn wait_for_sleep(task: &str, over: impl Fn() -> bool) -> bool {
+    let sleeps = || matches!(state_of(task), (Some('S'), Some(call)) if WAITS.contains(&call));
+    for round in 0..600_000 {
+        if over() {
+            return false;
+        }
+        // A task on its way into or out of a wait may be seen asleep for a moment; looking twice
+        // with a pause for others to run makes sure that it stays there.
+        if sleeps() {
+            thread::yield_now();
+            if sleeps() && !over() {
+                return true;
+            }
+        }
+        if round < 100 {
+            thread::yield_now();
+        } else {
+            thread::sleep(Duration::from_micros(100));
+        }
+    }
+    panic!("{task} neither sleeps in a wait nor ends: {:?}", state_of(task));
+}
+
+/// Waits until another process sleeps in epoll_wait, poll, select or kin.
+///
+/// # Panics
+/// After a minute.
+#[track_caller]
+pub fn wait_until_process_sleeps(pid: pid_t) {
+    wait_for_sleep(&format!("/proc/{pid}"), || false);
+}
+
 impl<T> Background<T> {
     /// Waits until the thread sleeps in epoll_wait, poll, select or kin (true), or has ended (false).
     ///
@@ -46,34 +89,7 @@ impl<T> Background<T> {
     /// After a minute of neither.
     #[track_caller]
     pub fn wait_until_asleep(&self) -> bool {
-        for _ in 0..600_000 {
-            if self.handle.is_finished() {
-                return false;
-            }
-            // A thread on its way into or out of a wait may be seen asleep for a moment; looking
-            // twice with a pause for others to run makes sure that it stays there.
-            if self.sleeps() {
-                thread::yield_now();
-                if self.sleeps() {
-                    return true;
-                }
-            }
-            thread::sleep(Duration::from_micros(100));
-        }
-        panic!("the thread neither sleeps in a wait nor ends: {:?}", self.state());
-    }
-
-    fn state(&self) -> (Option<char>, Option<libc::c_long>) {
-        let task = format!("/proc/self/task/{}", self.tid);
-        let stat = fs::read_to_string(format!("{task}/stat")).unwrap_or_default();
-        // The name is in parentheses and may hold anything; the state follows the last of them.
-        let state = stat.rsplit_once(") ").and_then(|(_, rest)| rest.chars().next());
-        let syscall = fs::read_to_string(format!("{task}/syscall")).unwrap_or_default();
-        (state, syscall.split(' ').next().and_then(|n| n.parse().ok()))
-    }
-
-    fn sleeps(&self) -> bool {
-        matches!(self.state(), (Some('S'), Some(call)) if WAITS.contains(&call))
+        wait_for_sleep(&format!("/proc/self/task/{}", self.tid), || self.handle.is_finished())
     }
 
     /// Has the thread ended?

@@ -100,13 +100,24 @@ fn note_change(queue: &Queue, fd: RawFd, event: Option<libc::epoll_event>) {
 /// `epoll_wait(epfd, events, maxevents, timeout)` - takes what is ready; `wait` makes the system
 /// call that blocks, epoll_wait or one of its kin, with the caller's own arguments.
 ///
-/// Nothing is locked and nothing needs to be dropped while `wait` runs, so that it may be a
-/// cancellation point.
-///
 /// # Errors
 /// What `wait` returns; `EINVAL` where `epfd` is a queue under kqueue's rules.
 #[inline]
 pub fn epoll_wait(epfd: RawFd, wait: impl FnOnce() -> Result<usize>) -> Result<usize> {
+    let begun = begin_wait(epfd)?;
+    let ready = wait()?;
+    begun.end(ready);
+    Ok(ready)
+}
+
+/// The first half of [`epoll_wait`], for a caller whose blocking call must not have our frames
+/// around it: a thread that is cancelled in it unwinds. Nothing is locked between the halves and
+/// nothing needs to be dropped, so the second may be left out.
+///
+/// # Errors
+/// `EINVAL` where `epfd` is a queue under kqueue's rules.
+#[inline]
+pub fn begin_wait(epfd: RawFd) -> Result<Waiting> {
     let queue = match queue::find(epfd) {
         Some(queue) if queue.rules() == Rules::Kqueue => return Err(Errno::EINVAL),
         known => known,
@@ -114,12 +125,25 @@ pub fn epoll_wait(epfd: RawFd, wait: impl FnOnce() -> Result<usize>) -> Result<u
     if let Some(queue) = queue {
         count(&queue.counters.waits, 1);
     }
-    let ready = wait()?;
-    match queue {
-        Some(queue) => count(&queue.counters.events, ready as u64),
-        None => adopt(epfd, ready),
+    Ok(Waiting { epfd, queue })
+}
+
+/// A wait that was begun.
+#[derive(Clone, Copy, Debug)]
+pub struct Waiting {
+    epfd: RawFd,
+    queue: Option<&'static Queue>,
+}
+
+impl Waiting {
+    /// The second half of [`epoll_wait`], where it did not fail.
+    #[inline]
+    pub fn end(self, ready: usize) {
+        match self.queue {
+            Some(queue) => count(&queue.counters.events, ready as u64),
+            None => adopt(self.epfd, ready),
+        }
     }
-    Ok(ready)
 }
 
 #[cold]
