@@ -1,0 +1,130 @@
+//! From the command line to the results.
+
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+
+use crate::cli::{Cli, Command, Common};
+use crate::ctx::Ctx;
+use crate::iface::{Choice, Interfaces, libs};
+use crate::measure::Plan;
+use crate::model::{Bench, FORMAT, Run, Settings};
+use crate::{compare, epoll_bench, host, micro, pipetest, poll_table, poller_bench, scale, table};
+
+/// Does what the command line says.
+pub(crate) fn main(cli: &Cli) -> Result<()> {
+    if let Command::Compare(args) = &cli.command {
+        let text = compare::files(&args.before, &args.after, args.percent)?;
+        print!("{text}");
+        return Ok(());
+    }
+    measure(cli)
+}
+
+fn measure(cli: &Cli) -> Result<()> {
+    let common = &cli.common;
+    let dir = libs::directory(common.lib_dir.as_deref())?;
+    if !libs::is_preloaded() {
+        if !common.no_build && common.lib_dir.is_none() {
+            libs::build()?;
+        }
+        return libs::exec_preloaded(&dir, libs::preload_list());
+    }
+    libs::leave_children_alone();
+    host::raise_descriptor_limit()?;
+    host::pin(&common.cpu)?;
+    let choice =
+        Choice { dir: dir.clone(), peers: common.lib.clone(), only: common.interface.clone() };
+    let ctx = Ctx::new(plan(common)?, Interfaces::load(&choice)?, common, dir);
+    if let Command::Probe = cli.command {
+        serde_json::to_writer(io::stdout(), &poll_table::probes::probe(&ctx)?)?;
+        return Ok(());
+    }
+    let mut benches = run(&ctx, &cli.command)?;
+    for bench in &mut benches {
+        bench.notes.extend(ctx.interfaces.missing.iter().cloned());
+    }
+    publish(common, &ctx, benches)
+}
+
+fn plan(common: &Common) -> Result<Plan> {
+    ensure!(common.rounds >= 1, "--rounds must be at least 1");
+    ensure!(common.sample_ms > 0.0, "--sample-ms must be more than 0");
+    let sample = Duration::from_secs_f64(common.sample_ms / 1000.0);
+    Ok(if common.quick {
+        Plan { warmup: Duration::ZERO, sample: sample.min(Duration::from_micros(200)), rounds: 3 }
+    } else {
+        Plan { warmup: sample * 5, sample, rounds: common.rounds }
+    })
+}
+
+fn run(ctx: &Ctx, command: &Command) -> Result<Vec<Bench>> {
+    Ok(vec![match command {
+        Command::Pipetest(args) => pipetest::run(ctx, args)?,
+        Command::Poller(args) => poller_bench::run(ctx, args)?,
+        Command::EpollBench(args) => epoll_bench::run(ctx, args)?,
+        Command::Scale(args) => scale::run(ctx, args)?,
+        Command::Micro(args) => micro::run(ctx, args)?,
+        Command::PollTable(args) => poll_table::run(ctx, args)?,
+        Command::Compare(_) | Command::Probe => unreachable!("it measures nothing"),
+    }])
+}
+
+/// Prints the tables and writes the files that were asked for.
+fn publish(common: &Common, ctx: &Ctx, benches: Vec<Bench>) -> Result<()> {
+    let run = Run {
+        format: FORMAT,
+        date: host::now(),
+        host: host::describe(),
+        commit: host::commit(),
+        settings: Settings {
+            rounds: ctx.plan.rounds,
+            sample_ms: ctx.plan.sample.as_secs_f64() * 1000.0,
+            pinned: ctx.cpus.clone(),
+            quick: ctx.quick,
+            profile: if cfg!(debug_assertions) { "debug" } else { "release" }.into(),
+        },
+        benches,
+    };
+    let to_stdout = common.json.as_deref() == Some(Path::new("-"));
+    if !to_stdout {
+        let mut out = io::stdout().lock();
+        for bench in &run.benches {
+            write!(out, "{}", table::bench(bench))?;
+        }
+        write!(out, "{}", table::footer(&run))?;
+    }
+    if let Some(path) = &common.json {
+        write_json(&run, path)?;
+    }
+    if common.save {
+        let path = keep_at(&run)?;
+        write_json(&run, &path)?;
+        eprintln!("kept as {}", path.display());
+    }
+    Ok(())
+}
+
+fn write_json(run: &Run, path: &Path) -> Result<()> {
+    let text = serde_json::to_string_pretty(run)? + "\n";
+    if path == Path::new("-") {
+        return Ok(io::stdout().write_all(text.as_bytes())?);
+    }
+    let mut file = File::create(path).with_context(|| path.display().to_string())?;
+    Ok(file.write_all(text.as_bytes())?)
+}
+
+/// bench/results/DATE-COMMIT-NAME.json.
+fn keep_at(run: &Run) -> Result<PathBuf> {
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("results");
+    fs::create_dir_all(&dir)?;
+    let what = match &*run.benches {
+        [only] => &*only.name,
+        _ => "all",
+    };
+    let date = run.date.get(..10).unwrap_or("undated");
+    Ok(dir.join(format!("{date}-{}-{what}.json", run.commit)))
+}

@@ -1,0 +1,141 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::epoll_bench::EpollBenchArgs;
+use crate::micro::MicroArgs;
+use crate::pipetest::PipetestArgs;
+use crate::poll_table::PollTableArgs;
+use crate::poller_bench::PollerArgs;
+use crate::scale::ScaleArgs;
+
+/// Benchmarks of select, poll, epoll and kqueue: the kernel's own calls against kqcompat's.
+///
+/// Every value stands beside its native twin, measured in turns in the same run; what counts is
+/// the median of the rounds' ratios. Ratios that end in x say how many times faster; plain ones
+/// are parts of native's cost.
+#[derive(Parser, Debug)]
+#[command(name = "bench", version)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+    #[command(flatten)]
+    pub(crate) common: Common,
+}
+
+/// What is measured, or done with earlier measurements.
+#[derive(Subcommand, Debug)]
+pub(crate) enum Command {
+    /// Tokens passed through pipes, a batch at a time; traffic on the last pipes
+    Pipetest(PipetestArgs),
+    /// dkftpbench's Poller_bench: N socket pairs, k active
+    Poller(PollerArgs),
+    /// Dumazet's epoll_bench: one thread writes to random streams, one waits and reads
+    EpollBench(EpollBenchArgs),
+    /// Threads that wait on one queue
+    Scale(ScaleArgs),
+    /// The cost of each primitive against native epoll's, with the targets
+    Micro(MicroArgs),
+    /// poll and select at the cost of what is ready, with the targets
+    PollTable(PollTableArgs),
+    /// What is measured in a process of its own (started by the others)
+    #[command(hide = true)]
+    Probe,
+    /// What got faster or slower between two results files, beyond noise
+    Compare(CompareArgs),
+}
+
+/// Numbers separated by commas: one place on the command line, one curve.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Numbers(pub(crate) Vec<usize>);
+
+impl std::str::FromStr for Numbers {
+    type Err = std::num::ParseIntError;
+
+    fn from_str(s: &str) -> Result<Self, Self::Err> {
+        s.split(',').map(|n| n.trim().parse()).collect::<Result<_, _>>().map(Self)
+    }
+}
+
+/// Two results files.
+#[derive(Args, Debug)]
+pub(crate) struct CompareArgs {
+    /// The earlier run (JSON)
+    pub(crate) before: PathBuf,
+    /// The later run (JSON)
+    pub(crate) after: PathBuf,
+    /// Changes below this many percent are not worth a line
+    #[arg(long, default_value_t = 3.0)]
+    pub(crate) percent: f64,
+}
+
+/// Options of every measurement.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "How to measure and what to do with it")]
+pub(crate) struct Common {
+    /// Measures each interface so many times
+    #[arg(long, global = true, default_value_t = 25, value_name = "N")]
+    pub(crate) rounds: usize,
+    /// Length of one measurement of one interface
+    #[arg(long, global = true, default_value_t = 4.0, value_name = "MS")]
+    pub(crate) sample_ms: f64,
+    /// A few short rounds of small sizes: shows that it works, not how fast it is
+    #[arg(long, global = true)]
+    pub(crate) quick: bool,
+    /// Runs on these CPUs only; two-sided benchmarks put one side on each
+    #[arg(long, global = true, value_delimiter = ',', value_name = "LIST")]
+    pub(crate) cpu: Vec<usize>,
+    /// Only these interfaces beside the native ones (compat-poll, kqueue-c, ...)
+    #[arg(long, global = true, value_delimiter = ',', value_name = "LIST")]
+    pub(crate) interface: Vec<String>,
+    /// Another library that exports kqueue and kevent, to be put beside ours
+    #[arg(long, global = true, value_name = "PATH")]
+    pub(crate) lib: Vec<PathBuf>,
+    /// Where our C libraries are, instead of beside this program (they are not built then)
+    #[arg(long, global = true, value_name = "DIR")]
+    pub(crate) lib_dir: Option<PathBuf>,
+    /// Takes the C libraries as they are instead of having cargo bring them up to date
+    #[arg(long, global = true)]
+    pub(crate) no_build: bool,
+    /// Writes the results as JSON (`-`: standard output, instead of the tables)
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) json: Option<PathBuf>,
+    /// Keeps the results in bench/results/, named by date, commit and benchmark
+    #[arg(long, global = true)]
+    pub(crate) save: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn the_originals_parameters_are_taken_by_place() {
+        let cli = Cli::parse_from(["bench", "pipetest", "10,20", "2", "50", "--bufsize", "64"]);
+        let Command::Pipetest(args) = cli.command else { panic!("{cli:?}") };
+        assert_eq!((args.pipes.0, args.threads, args.generations), (vec![10, 20], 2, 50));
+        assert_eq!(args.bufsize, 64);
+    }
+
+    #[test]
+    fn lists_are_numbers_between_commas() {
+        assert_eq!("1, 20".parse::<Numbers>().unwrap().0, [1, 20]);
+        assert!("1,,2".parse::<Numbers>().is_err());
+        assert!("".parse::<Numbers>().is_err());
+    }
+
+    #[test]
+    fn common_options_may_follow_the_subcommand() {
+        let cli = Cli::parse_from(["bench", "scale", "2", "--quick", "--cpu", "0,1"]);
+        assert!(cli.common.quick);
+        assert_eq!(cli.common.cpu, [0, 1]);
+    }
+}

@@ -1,0 +1,225 @@
+//! kqueue as the benchmarks use it, over any library that has it.
+
+use std::fmt::Debug;
+use std::io;
+use std::os::fd::RawFd;
+
+use anyhow::{Context, Result, bail};
+use libc::timespec;
+use libloading::os::unix::Library;
+
+use super::capi::KqueueApi;
+
+// FreeBSD's values, which the libraries for Linux took over.
+pub(crate) const EVFILT_READ: i16 = -1;
+pub(crate) const EVFILT_WRITE: i16 = -2;
+pub(crate) const EVFILT_VNODE: i16 = -4;
+pub(crate) const EVFILT_TIMER: i16 = -7;
+pub(crate) const EVFILT_USER: i16 = -11;
+pub(crate) const EV_ADD: u16 = 0x0001;
+pub(crate) const EV_DELETE: u16 = 0x0002;
+pub(crate) const EV_ENABLE: u16 = 0x0004;
+pub(crate) const EV_ONESHOT: u16 = 0x0010;
+pub(crate) const EV_CLEAR: u16 = 0x0020;
+pub(crate) const EV_DISPATCH: u16 = 0x0080;
+pub(crate) const NOTE_TRIGGER: u32 = 0x0100_0000;
+pub(crate) const NOTE_WRITE: u32 = 0x0002;
+
+/// A kqueue of some library.
+pub(crate) trait Kq: Send + Sync + Debug {
+    /// The library's struct kevent.
+    type Event: Copy + Send + Debug;
+
+    /// A change, or an empty slot for an event.
+    fn event(ident: usize, filter: i16, flags: u16, fflags: u32, data: i64) -> Self::Event;
+
+    /// The event's ident.
+    fn ident(event: &Self::Event) -> usize;
+
+    /// kevent(): applies changes, waits (None: for ever) and fetches events.
+    fn kevent(
+        &self,
+        changes: &[Self::Event],
+        events: &mut [Self::Event],
+        timeout: Option<&timespec>,
+    ) -> io::Result<usize>;
+
+    /// Applies changes and fetches nothing.
+    #[inline]
+    fn change(&self, changes: &[Self::Event]) -> io::Result<()> {
+        self.kevent(changes, &mut [], Some(&ZERO)).map(drop)
+    }
+
+    /// Room for `n` events.
+    fn room(n: usize) -> Vec<Self::Event> {
+        vec![Self::event(0, 0, 0, 0, 0); n]
+    }
+}
+
+/// A zero timeout.
+pub(crate) const ZERO: timespec = timespec { tv_sec: 0, tv_nsec: 0 };
+
+/// struct kevent of a library.
+pub(crate) trait Layout: Copy + Send + Sync + Debug + 'static {
+    fn new(ident: usize, filter: i16, flags: u16, fflags: u32, data: i64) -> Self;
+    fn ident(&self) -> usize;
+}
+
+/// FreeBSD 12's, and ours: 64 bytes.
+#[derive(Clone, Copy, Debug, Default)]
+#[repr(C)]
+pub(crate) struct Full {
+    ident: usize,
+    filter: i16,
+    flags: u16,
+    fflags: u32,
+    data: i64,
+    udata: usize,
+    ext: [u64; 4],
+}
+
+/// The one before FreeBSD 12, macOS's and libkqueue's: 32 bytes.
+#[derive(Clone, Copy, Debug, Default)]
+#[repr(C)]
+pub(crate) struct Compact {
+    ident: usize,
+    filter: i16,
+    flags: u16,
+    fflags: u32,
+    data: isize,
+    udata: usize,
+}
+
+impl Layout for Full {
+    #[inline]
+    fn new(ident: usize, filter: i16, flags: u16, fflags: u32, data: i64) -> Self {
+        Self { ident, filter, flags, fflags, data, udata: 0, ext: [0; 4] }
+    }
+    #[inline]
+    fn ident(&self) -> usize {
+        self.ident
+    }
+}
+
+impl Layout for Compact {
+    #[inline]
+    fn new(ident: usize, filter: i16, flags: u16, fflags: u32, data: i64) -> Self {
+        Self { ident, filter, flags, fflags, data: data as isize, udata: 0 }
+    }
+    #[inline]
+    fn ident(&self) -> usize {
+        self.ident
+    }
+}
+
+/// A kqueue behind the C functions of a library whose struct kevent is `L`.
+#[derive(Debug)]
+pub(crate) struct CKqueue<L> {
+    api: KqueueApi,
+    fd: RawFd,
+    layout: std::marker::PhantomData<L>,
+}
+
+impl<L: Layout> CKqueue<L> {
+    /// `kqueue()`. The caller says that `L` is the library's layout (see [`layout_of`]).
+    pub(crate) fn new(api: KqueueApi) -> io::Result<Self> {
+        Ok(Self { fd: api.kqueue()?, api, layout: std::marker::PhantomData })
+    }
+}
+
+impl<L> Drop for CKqueue<L> {
+    fn drop(&mut self) {
+        // Through libc's close, as a program would: a library that follows closes must see it.
+        // SAFETY: the queue's own number, closed once.
+        unsafe { libc::close(self.fd) };
+    }
+}
+
+impl<L: Layout> Kq for CKqueue<L> {
+    type Event = L;
+
+    #[inline]
+    fn event(ident: usize, filter: i16, flags: u16, fflags: u32, data: i64) -> L {
+        L::new(ident, filter, flags, fflags, data)
+    }
+
+    #[inline]
+    fn ident(event: &L) -> usize {
+        event.ident()
+    }
+
+    #[inline]
+    fn kevent(
+        &self,
+        changes: &[L],
+        events: &mut [L],
+        timeout: Option<&timespec>,
+    ) -> io::Result<usize> {
+        // SAFETY: `L` was found to be the library's layout before the queue was made.
+        unsafe { self.api.kevent(self.fd, changes, events, timeout) }
+    }
+}
+
+/// How a library lays out struct kevent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stride {
+    Full,
+    Compact,
+}
+
+/// A kqueue library under test.
+#[derive(Clone, Debug)]
+pub(crate) struct KqueueLib {
+    pub(crate) name: String,
+    pub(crate) api: KqueueApi,
+    pub(crate) stride: Stride,
+}
+
+impl KqueueLib {
+    /// Loads the functions and finds the layout.
+    pub(crate) fn load(name: &str, lib: &'static Library) -> Result<Self> {
+        let api = KqueueApi::load(lib)?;
+        let stride = layout_of(api).with_context(|| format!("{name}: size of struct kevent"))?;
+        Ok(Self { name: name.into(), api, stride })
+    }
+}
+
+/// Finds the size of a library's struct kevent: two user events are triggered, and the second
+/// comes back at the second slot, wherever that is.
+fn layout_of(api: KqueueApi) -> Result<Stride> {
+    const FIRST: usize = 0x1eaf;
+    const SECOND: usize = 0x2eaf;
+    let kq = api.kqueue()?;
+    for ident in [FIRST, SECOND] {
+        for (flags, fflags) in [(EV_ADD | EV_CLEAR, 0), (0, NOTE_TRIGGER)] {
+            // One change at a time lies at the slice's start whatever the size.
+            let change = Full::new(ident, EVFILT_USER, flags, fflags, 0);
+            // SAFETY: both layouts begin with the same fields, and `Full` is the larger.
+            unsafe { api.kevent::<Full>(kq, &[change], &mut [], Some(&ZERO)) }?;
+        }
+    }
+    let mut room = [Full::default(); 4];
+    // SAFETY: two structs of either size fit into four of the larger.
+    let got = unsafe { api.kevent::<Full>(kq, &[], &mut room[..2], Some(&ZERO)) }?;
+    // SAFETY: the queue's own number, closed once.
+    unsafe { libc::close(kq) };
+    // In the compact layout the second event begins where the first's `ext` would be.
+    let is_ours = |ident: usize| [FIRST, SECOND].contains(&ident);
+    match (got, is_ours(room[1].ident), is_ours(room[0].ext[0] as usize)) {
+        (2, true, false) => Ok(Stride::Full),
+        (2, false, true) => Ok(Stride::Compact),
+        _ => bail!("two triggered user events gave {got}, in no known layout"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn layouts_have_their_systems_sizes() {
+        assert_eq!(size_of::<Full>(), 64);
+        assert_eq!(size_of::<Compact>(), 32);
+        assert_eq!(std::mem::offset_of!(Full, ext), size_of::<Compact>());
+    }
+}

@@ -1,0 +1,278 @@
+//! The interfaces under test: which there are, and how to open one.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Result, bail, ensure};
+
+pub(crate) mod callset;
+pub(crate) mod capi;
+pub(crate) mod kq;
+pub(crate) mod libs;
+pub(crate) mod poller;
+
+use capi::{CloseApi, EpollApi, PollApi, SelectApi};
+use kq::{CKqueue, Compact, Full, KqueueLib, Stride};
+use poller::{EpollPoller, KqPoller, PollPoller, Poller, SelectPoller, Want};
+
+use crate::fixture::Pipe;
+
+/// Which of the four an interface speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Family {
+    Select,
+    Poll,
+    Epoll,
+    Kqueue,
+}
+
+impl Family {
+    /// The kernel's interface that this one is measured against.
+    pub(crate) fn twin(self) -> Self {
+        // Linux has no kqueue; epoll is what a program would use.
+        if self == Self::Kqueue { Self::Epoll } else { self }
+    }
+}
+
+type Open = Box<dyn Fn(usize) -> Result<Box<dyn Poller>> + Send + Sync>;
+
+/// One interface under test.
+pub(crate) struct Interface {
+    /// What the tables and `--interface` call it.
+    pub(crate) name: String,
+    pub(crate) family: Family,
+    pub(crate) native: bool,
+    open: Open,
+}
+
+impl fmt::Debug for Interface {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Interface").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+impl Interface {
+    /// A new, empty waiter that takes at most `max_events` events at once.
+    pub(crate) fn open(&self, max_events: usize) -> Result<Box<dyn Poller>> {
+        (self.open)(max_events)
+    }
+}
+
+/// All interfaces of this run.
+#[derive(Debug)]
+pub(crate) struct Interfaces {
+    pub(crate) epoll: EpollApi,
+    pub(crate) poll: PollApi,
+    pub(crate) select: SelectApi,
+    pub(crate) close: CloseApi,
+    pub(crate) compat_epoll: Option<EpollApi>,
+    pub(crate) compat_poll: Option<PollApi>,
+    pub(crate) compat_select: Option<SelectApi>,
+    /// close and kin as this process's own code calls them, hooked where a library hooks them.
+    pub(crate) hooked_close: Option<CloseApi>,
+    /// Ours first, then those of `--lib`.
+    pub(crate) kqueues: Vec<KqueueLib>,
+    all: Vec<Interface>,
+    /// Interfaces that this run has to do without, and why.
+    pub(crate) missing: Vec<String>,
+}
+
+/// What the command line says of interfaces.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Choice {
+    pub(crate) dir: PathBuf,
+    pub(crate) peers: Vec<PathBuf>,
+    /// Names to keep; empty: all. Native ones always stay.
+    pub(crate) only: Vec<String>,
+}
+
+impl Interfaces {
+    /// Finds every interface, tries each once, and keeps those that work.
+    pub(crate) fn load(choice: &Choice) -> Result<Self> {
+        let libc = libs::libc()?;
+        let mut missing = Vec::new();
+        let mut preloaded = |file: &str| {
+            let lib = libs::preloaded(&choice.dir, file);
+            if lib.is_none() {
+                missing.push(format!("{file} is not there: its rows are left out"));
+            }
+            lib
+        };
+        let epoll = preloaded("libkqcompat_epoll.so");
+        let poll = preloaded("libkqcompat_poll.so");
+        let select = preloaded("libkqcompat_select.so");
+        let mut this = Self {
+            epoll: EpollApi::load(libc)?,
+            poll: PollApi::load(libc)?,
+            select: SelectApi::load(libc)?,
+            close: CloseApi::load(libc)?,
+            compat_epoll: epoll.map(EpollApi::load).transpose()?,
+            compat_poll: poll.map(PollApi::load).transpose()?,
+            compat_select: select.map(SelectApi::load).transpose()?,
+            hooked_close: poll.or(select).and_then(|lib| CloseApi::load(lib).ok()),
+            kqueues: Vec::new(),
+            all: Vec::new(),
+            missing,
+        };
+        this.open_kqueues(choice);
+        this.list();
+        this.keep(&choice.only)?;
+        this.probe();
+        Ok(this)
+    }
+
+    fn open_kqueues(&mut self, choice: &Choice) {
+        let ours = choice.dir.join("libkqcompat_kqueue.so");
+        let ours = [("kqueue-c".to_owned(), ours.as_path())];
+        let peers = choice.peers.iter().map(|p| (stem(p), p.as_path()));
+        for (name, path) in ours.into_iter().chain(peers) {
+            if !path.exists() {
+                self.missing.push(format!("{name} is left out: its library is not there"));
+                continue;
+            }
+            match libs::open(path).and_then(|lib| KqueueLib::load(&name, lib)) {
+                Ok(lib) => self.kqueues.push(lib),
+                Err(e) => self.missing.push(format!("{name} is left out: {e:#}")),
+            }
+        }
+    }
+
+    /// The table that the benchmarks of the ancestors walk through.
+    fn list(&mut self) {
+        let mut all: Vec<Interface> = Vec::new();
+        let mut add = |name: &str, family, native, open: Open| {
+            all.push(Interface { name: name.into(), family, native, open });
+        };
+        let selects = [("select", Some(self.select)), ("compat-select", self.compat_select)];
+        for (name, api) in selects {
+            let Some(api) = api else { continue };
+            let open = Box::new(move |_| Ok(Box::new(SelectPoller::new(api)) as _));
+            add(name, Family::Select, name == "select", open);
+        }
+        for (name, api) in [("poll", Some(self.poll)), ("compat-poll", self.compat_poll)] {
+            let Some(api) = api else { continue };
+            let open = Box::new(move |_| Ok(Box::new(PollPoller::new(api)) as _));
+            add(name, Family::Poll, name == "poll", open);
+        }
+        for (name, api) in [("epoll", Some(self.epoll)), ("compat-epoll", self.compat_epoll)] {
+            let Some(api) = api else { continue };
+            let open = Box::new(move |max| Ok(Box::new(EpollPoller::new(api, max)?) as _));
+            add(name, Family::Epoll, name == "epoll", open);
+        }
+        for lib in &self.kqueues {
+            let api = lib.api;
+            let open: Open = match lib.stride {
+                Stride::Full => Box::new(move |max| {
+                    Ok(Box::new(KqPoller::new(CKqueue::<Full>::new(api)?, max)) as _)
+                }),
+                Stride::Compact => Box::new(move |max| {
+                    Ok(Box::new(KqPoller::new(CKqueue::<Compact>::new(api)?, max)) as _)
+                }),
+            };
+            add(&lib.name, Family::Kqueue, false, open);
+        }
+        self.all = all;
+    }
+
+    /// Drops what was not asked for.
+    fn keep(&mut self, only: &[String]) -> Result<()> {
+        for name in only {
+            let known = || self.all.iter().map(|i| i.name.as_str()).collect::<Vec<_>>().join(", ");
+            ensure!(self.all.iter().any(|i| i.name == *name), "no {name} here: {}", known());
+        }
+        if !only.is_empty() {
+            self.all.retain(|i| i.native || only.contains(&i.name));
+            self.kqueues.retain(|k| only.contains(&k.name));
+            let wanted = |name: &str| only.iter().any(|o| o == name);
+            self.compat_epoll = self.compat_epoll.filter(|_| wanted("compat-epoll"));
+            self.compat_poll = self.compat_poll.filter(|_| wanted("compat-poll"));
+            self.compat_select = self.compat_select.filter(|_| wanted("compat-select"));
+        }
+        Ok(())
+    }
+
+    /// Asks each interface for one byte in one pipe. One that cannot say so is left out, loudly:
+    /// it would be quick at telling nothing.
+    fn probe(&mut self) {
+        let mut failed = Vec::new();
+        self.all.retain(|i| match probe(i) {
+            Ok(()) => true,
+            Err(e) => {
+                failed.push((i.name.clone(), format!("{e:#}")));
+                false
+            }
+        });
+        for (name, why) in failed {
+            self.kqueues.retain(|k| k.name != name);
+            match name.as_str() {
+                "compat-epoll" => self.compat_epoll = None,
+                "compat-poll" => self.compat_poll = None,
+                "compat-select" => self.compat_select = None,
+                _ => {}
+            }
+            self.missing.push(format!("{name} is left out: it failed its first use: {why}"));
+        }
+    }
+
+    /// Each native interface with those that are measured against it.
+    pub(crate) fn pairs(&self) -> Vec<(&Interface, Vec<&Interface>)> {
+        let native = self.all.iter().filter(|i| i.native);
+        native
+            .map(|n| {
+                let twins = |i: &&Interface| !i.native && i.family.twin() == n.family;
+                (n, self.all.iter().filter(twins).collect())
+            })
+            .collect()
+    }
+}
+
+fn stem(path: &Path) -> String {
+    let stem = path.file_name().unwrap_or_default().to_string_lossy();
+    let stem = stem.split(".so").next().unwrap_or(&stem);
+    stem.to_owned()
+}
+
+fn probe(interface: &Interface) -> Result<()> {
+    let mut poller = interface.open(8)?;
+    let pipe = Pipe::new()?;
+    let mut ready = Vec::new();
+    poller.add(pipe.read_fd(), Want::READ)?;
+    poller.wait(0, &mut ready)?;
+    ensure!(ready.is_empty(), "an empty pipe was reported as readable");
+    pipe.send()?;
+    poller.wait(1000, &mut ready)?;
+    if ready != [pipe.read_fd()] {
+        bail!("a pipe with a byte in it was reported as {ready:?}, not [{}]", pipe.read_fd());
+    }
+    poller.delete(pipe.read_fd())?;
+    poller.wait(0, &mut ready)?;
+    ensure!(ready.is_empty(), "a deleted registration was reported");
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn native_interfaces_pass_their_probe() {
+        let dir = tempfile::tempdir().unwrap();
+        let choice = Choice { dir: dir.path().to_owned(), ..Choice::default() };
+        let all = Interfaces::load(&choice).unwrap();
+        let names: Vec<&str> = all.pairs().iter().map(|(n, _)| n.name.as_str()).collect();
+        assert_eq!(names, ["select", "poll", "epoll"]);
+        assert_eq!(all.missing.len(), 4, "{:?}", all.missing);
+    }
+
+    #[test]
+    fn an_unknown_name_is_an_error() {
+        let choice = Choice { only: vec!["kqeue".into()], ..Choice::default() };
+        let message = Interfaces::load(&choice).unwrap_err().to_string();
+        assert!(message.contains("kqeue") && message.contains("epoll"), "{message}");
+    }
+
+    #[test]
+    fn a_peer_is_called_by_its_file() {
+        assert_eq!(stem(Path::new("/usr/lib/libkqueue.so.0")), "libkqueue");
+    }
+}

@@ -1,0 +1,36 @@
+//! The programs by which select, poll, epoll and kqueue were compared for 25 years, each on every
+//! interface, native and kqcompat's, interleaved in one run.
+
+mod bench_run;
+mod cli;
+mod compare;
+mod ctx;
+mod epoll_bench;
+mod fixture;
+mod host;
+mod iface;
+mod measure;
+mod micro;
+mod model;
+mod pipetest;
+mod poll_table;
+mod poller_bench;
+mod scale;
+mod stats;
+mod table;
+mod usage;
+mod watched;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+fn main() -> ExitCode {
+    match bench_run::main(&cli::Cli::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(e) => {
+            eprintln!("bench: {e:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

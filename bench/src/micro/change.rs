@@ -1,0 +1,109 @@
+//! Registering, modifying, deleting. What one direction does, the other undoes off the clock.
+
+use std::io;
+use std::os::fd::RawFd;
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+
+use super::wait::Epoll;
+use super::{Primitive, Targets, measure};
+use crate::ctx::Ctx;
+use crate::fixture::{Pipe, pipes};
+use crate::iface::capi::EpollApi;
+use crate::iface::kq::{EV_ADD, EV_DELETE, EVFILT_READ, Kq};
+use crate::measure::{Lane, Row};
+use crate::model::Bench;
+
+/// What is on the clock.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Timed {
+    Add,
+    /// EPOLL_CTL_MOD; with kqueue an EV_ADD of a knote that is there.
+    Modify,
+    Delete,
+}
+
+/// Adds, modifies or deletes READ registrations of empty pipes.
+struct Change {
+    fds: Vec<RawFd>,
+    timed: Timed,
+    /// Changes in one kevent call. epoll_ctl takes one at a time.
+    batch: usize,
+}
+
+impl Change {
+    /// `n` descriptors at a time: prepare, clock on, do, clock off, undo.
+    fn lane<'a>(
+        &'a self,
+        name: &str,
+        mut set: impl FnMut(Timed, &[RawFd]) -> io::Result<()> + 'a,
+    ) -> Lane<'a> {
+        Lane::new(name, move |n| {
+            let mut took = Duration::ZERO;
+            // Whole batches, so that every call is of the size that the row says.
+            let mut left = (n as usize).next_multiple_of(self.batch);
+            let asked = left;
+            while left > 0 {
+                let fds = &self.fds[..left.min(self.fds.len())];
+                if self.timed != Timed::Add {
+                    set(Timed::Add, fds)?;
+                }
+                let start = Instant::now();
+                set(self.timed, fds)?;
+                took += start.elapsed();
+                if self.timed != Timed::Delete {
+                    set(Timed::Delete, fds)?;
+                }
+                left -= fds.len();
+            }
+            Ok(took.mul_f64(n as f64 / asked as f64))
+        })
+    }
+}
+
+impl Primitive for Change {
+    fn epoll<'a>(&'a self, api: EpollApi, name: &str) -> Result<Lane<'a>> {
+        let ep = Epoll::new(api)?;
+        Ok(self.lane(name, move |what, fds| {
+            let op = match what {
+                Timed::Add => libc::EPOLL_CTL_ADD,
+                Timed::Modify => libc::EPOLL_CTL_MOD,
+                Timed::Delete => libc::EPOLL_CTL_DEL,
+            };
+            fds.iter().try_for_each(|&fd| ep.ctl(op, fd, libc::EPOLLIN as u32))
+        }))
+    }
+
+    fn kqueue<'a, K: Kq + 'a>(&'a self, kq: K, name: &str) -> Result<Option<Lane<'a>>> {
+        let mut changes = K::room(self.batch);
+        Ok(Some(self.lane(name, move |what, fds| {
+            let flags = if what == Timed::Delete { EV_DELETE } else { EV_ADD };
+            for fds in fds.chunks(self.batch) {
+                for (slot, &fd) in changes.iter_mut().zip(fds) {
+                    *slot = K::event(fd as usize, EVFILT_READ, flags, 0, 0);
+                }
+                kq.change(&changes[..fds.len()])?;
+            }
+            Ok(())
+        })))
+    }
+}
+
+pub(super) fn rows(ctx: &Ctx, bench: &mut Bench) -> Result<()> {
+    let pipes = pipes(512)?;
+    let all = || pipes.iter().map(Pipe::read_fd).collect();
+    let compat = Some(1.10);
+    let one = [
+        ("add READ", Timed::Add, Targets { kqueue: Some(1.15), epoll: compat }),
+        ("modify READ", Timed::Modify, Targets { kqueue: None, epoll: compat }),
+        ("delete READ", Timed::Delete, Targets { kqueue: None, epoll: compat }),
+    ];
+    for (title, timed, targets) in one {
+        let change = Change { fds: all(), timed, batch: 1 };
+        measure(ctx, bench, Row::cost("change", title), &change, targets)?;
+    }
+    let change = Change { fds: all(), timed: Timed::Add, batch: 64 };
+    let row = Row::cost("change", "add READ, 64 in one change list, each");
+    measure(ctx, bench, row, &change, Targets { kqueue: Some(1.10), epoll: None })
+}

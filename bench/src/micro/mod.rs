@@ -1,0 +1,126 @@
+//! The cost of each primitive, ours against the kernel's epoll on the same descriptors.
+
+mod change;
+mod other;
+mod rearm;
+mod resources;
+mod wait;
+
+use anyhow::Result;
+use clap::Args;
+
+use crate::ctx::Ctx;
+use crate::iface::capi::EpollApi;
+use crate::iface::kq::{CKqueue, Compact, Full, Kq, Stride};
+use crate::measure::{Lane, Row};
+use crate::model::{Bench, Target};
+use crate::{epoll_bench, scale};
+
+/// Which parts to run.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct MicroArgs {
+    /// Only these parts
+    #[arg(value_enum)]
+    pub(crate) parts: Vec<Part>,
+}
+
+/// A part of the table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Part {
+    /// Waiting with 1, 64 or 256 ready
+    Wait,
+    /// Registering, modifying, deleting
+    Change,
+    /// One-shot registrations re-armed, user events, write interest switched on and off
+    Rearm,
+    /// Timers and files
+    Other,
+    /// Memory, descriptors, threads
+    Resources,
+    /// epoll-bench on inet with edges, and two threads on one queue
+    Whole,
+}
+
+/// One primitive: how each kind of interface does it.
+trait Primitive {
+    /// With epoll(7), native or compat.
+    fn epoll<'a>(&'a self, api: EpollApi, name: &str) -> Result<Lane<'a>>;
+
+    /// With a kqueue; None where kqueue is not what the row is about.
+    fn kqueue<'a, K: Kq + 'a>(&'a self, kq: K, name: &str) -> Result<Option<Lane<'a>>>;
+}
+
+/// What a row's interfaces should reach, at most, as parts of native's cost.
+#[derive(Clone, Copy, Debug, Default)]
+struct Targets {
+    kqueue: Option<f64>,
+    epoll: Option<f64>,
+}
+
+/// Measures a row on every interface. One that fails is named in the notes, with its error.
+fn measure(
+    ctx: &Ctx,
+    bench: &mut Bench,
+    row: Row,
+    primitive: &impl Primitive,
+    targets: Targets,
+) -> Result<()> {
+    ctx.case(&row.title);
+    let mut lanes = vec![primitive.epoll(ctx.interfaces.epoll, "epoll")?];
+    let mut tried: Vec<(String, Result<Option<Lane<'_>>>, Option<f64>)> = Vec::new();
+    if let Some(api) = ctx.interfaces.compat_epoll {
+        let lane = primitive.epoll(api, "compat-epoll").map(Some);
+        tried.push(("compat-epoll".into(), lane, targets.epoll));
+    }
+    for lib in &ctx.interfaces.kqueues {
+        let lane = match lib.stride {
+            Stride::Full => primitive.kqueue(CKqueue::<Full>::new(lib.api)?, &lib.name),
+            Stride::Compact => primitive.kqueue(CKqueue::<Compact>::new(lib.api)?, &lib.name),
+        };
+        // Targets are ours to reach, not the peers'.
+        let target = targets.kqueue.filter(|_| lib.name == "kqueue-c");
+        tried.push((lib.name.clone(), lane, target));
+    }
+    for (name, lane, target) in tried {
+        match lane.and_then(|l| l.map(|mut l| l.try_once().map(|()| l)).transpose()) {
+            Ok(Some(lane)) => lanes.push(lane.target(target.map(Target::AtMost))),
+            Ok(None) => {}
+            Err(e) => bench.note(format!("{}: {}: {name} failed: {e:#}", row.group, row.title)),
+        }
+    }
+    bench.cases.push(row.measure(&ctx.plan, lanes)?);
+    ctx.done();
+    Ok(())
+}
+
+/// Runs the table.
+pub(crate) fn run(ctx: &Ctx, args: &MicroArgs) -> Result<Bench> {
+    let mut bench = Bench::new(
+        "micro",
+        "the cost of each primitive as a part of native epoll's on the same descriptors",
+    );
+    let chosen = |part| args.parts.is_empty() || args.parts.contains(&part);
+    ctx.begin("micro", 0);
+    type Rows = fn(&Ctx, &mut Bench) -> Result<()>;
+    let parts: [(Part, Rows); 6] = [
+        (Part::Wait, wait::rows),
+        (Part::Change, change::rows),
+        (Part::Rearm, rearm::rows),
+        (Part::Other, other::rows),
+        (Part::Resources, resources::rows),
+        (Part::Whole, whole),
+    ];
+    for (_, rows) in parts.iter().filter(|(part, _)| chosen(*part)) {
+        rows(ctx, &mut bench)?;
+    }
+    ctx.end();
+    Ok(bench)
+}
+
+/// The two rows that are benchmarks of their own.
+fn whole(ctx: &Ctx, bench: &mut Bench) -> Result<()> {
+    let time = if ctx.quick { 0.1 } else { 4.0 };
+    bench.cases.extend(epoll_bench::inet_edge(ctx, time)?);
+    bench.cases.extend(scale::two_threads(ctx, time)?);
+    Ok(())
+}

@@ -1,0 +1,178 @@
+//! What a program does between two waits: re-arm, wake itself, switch an interest.
+
+use std::os::fd::RawFd;
+
+use anyhow::{Result, ensure};
+
+use super::wait::Epoll;
+use super::{Primitive, Targets, measure};
+use crate::ctx::Ctx;
+use crate::fixture::Pipe;
+use crate::iface::capi::EpollApi;
+use crate::iface::kq::{
+    EV_ADD, EV_CLEAR, EV_DELETE, EV_DISPATCH, EV_ENABLE, EV_ONESHOT, EVFILT_READ, EVFILT_USER,
+    EVFILT_WRITE, Kq, NOTE_TRIGGER,
+};
+use crate::measure::{Lane, Row};
+use crate::model::Bench;
+
+/// A one-shot registration of a readable pipe: armed again and fetched.
+struct Rearm {
+    fd: RawFd,
+    /// EV_DISPATCH and EV_ENABLE, or EV_ONESHOT and EV_ADD.
+    dispatch: bool,
+}
+
+impl Primitive for Rearm {
+    fn epoll<'a>(&'a self, api: EpollApi, name: &str) -> Result<Lane<'a>> {
+        let ep = Epoll::new(api)?;
+        let events = (libc::EPOLLIN | libc::EPOLLONESHOT) as u32;
+        ep.ctl(libc::EPOLL_CTL_ADD, self.fd, events)?;
+        let mut room = [libc::epoll_event { events: 0, u64: 0 }; 64];
+        Ok(Lane::repeat(name, move || {
+            ep.ctl(libc::EPOLL_CTL_MOD, self.fd, events)?;
+            ensure!(ep.api.wait(ep.fd, &mut room, -1)? == 1, "the re-armed event did not come");
+            Ok(())
+        }))
+    }
+
+    fn kqueue<'a, K: Kq + 'a>(&'a self, kq: K, name: &str) -> Result<Option<Lane<'a>>> {
+        let event = |flags| K::event(self.fd as usize, EVFILT_READ, flags, 0, 0);
+        let change = if self.dispatch {
+            kq.change(&[event(EV_ADD | EV_DISPATCH)])?;
+            event(EV_ENABLE | EV_DISPATCH)
+        } else {
+            event(EV_ADD | EV_ONESHOT)
+        };
+        let mut room = K::room(64);
+        // Two calls, as epoll needs: a program re-arms where it is done with the event.
+        Ok(Some(Lane::repeat(name, move || {
+            kq.change(&[change])?;
+            ensure!(kq.kevent(&[], &mut room, None)? == 1, "the re-armed event did not come");
+            Ok(())
+        })))
+    }
+}
+
+/// A user event triggered and fetched by one thread; natively an eventfd with EPOLLET, which
+/// needs no read.
+struct User;
+
+impl Primitive for User {
+    fn epoll<'a>(&'a self, api: EpollApi, name: &str) -> Result<Lane<'a>> {
+        let ep = Epoll::new(api)?;
+        // SAFETY: takes no pointer.
+        let eventfd = unsafe { libc::eventfd(0, libc::EFD_NONBLOCK | libc::EFD_CLOEXEC) };
+        ensure!(eventfd >= 0, "eventfd: {}", std::io::Error::last_os_error());
+        // SAFETY: eventfd gave us the number, and nobody else has it.
+        let eventfd: std::os::fd::OwnedFd = unsafe { std::os::fd::FromRawFd::from_raw_fd(eventfd) };
+        let fd = std::os::fd::AsRawFd::as_raw_fd(&eventfd);
+        ep.ctl(libc::EPOLL_CTL_ADD, fd, (libc::EPOLLIN | libc::EPOLLET) as u32)?;
+        let mut room = [libc::epoll_event { events: 0, u64: 0 }; 64];
+        Ok(Lane::repeat(name, move || {
+            let _owned = &eventfd;
+            let one = 1_u64;
+            // SAFETY: reads eight bytes of `one`.
+            let wrote = unsafe { libc::write(fd, (&raw const one).cast(), 8) };
+            ensure!(wrote == 8, "eventfd: {}", std::io::Error::last_os_error());
+            ensure!(ep.api.wait(ep.fd, &mut room, -1)? == 1, "the eventfd's edge did not come");
+            Ok(())
+        }))
+    }
+
+    fn kqueue<'a, K: Kq + 'a>(&'a self, kq: K, name: &str) -> Result<Option<Lane<'a>>> {
+        kq.change(&[K::event(1, EVFILT_USER, EV_ADD | EV_CLEAR, 0, 0)])?;
+        let trigger = [K::event(1, EVFILT_USER, 0, NOTE_TRIGGER, 0)];
+        let mut room = K::room(64);
+        Ok(Some(Lane::repeat(name, move || {
+            kq.change(&trigger)?;
+            ensure!(kq.kevent(&[], &mut room, None)? == 1, "the user event did not come");
+            Ok(())
+        })))
+    }
+}
+
+/// A connection with input watched: write interest is switched on and off again before the next
+/// wait, as a server does whose write went through at once.
+struct WriteSwitch {
+    pipe: Pipe,
+    pair: (std::os::unix::net::UnixStream, std::os::unix::net::UnixStream),
+}
+
+impl WriteSwitch {
+    fn new() -> Result<Self> {
+        let this = Self { pipe: Pipe::new()?, pair: std::os::unix::net::UnixStream::pair()? };
+        // Something else is always ready, so that the wait returns.
+        this.pipe.send()?;
+        Ok(this)
+    }
+
+    fn fd(&self) -> RawFd {
+        std::os::fd::AsRawFd::as_raw_fd(&self.pair.0)
+    }
+}
+
+impl Primitive for WriteSwitch {
+    fn epoll<'a>(&'a self, api: EpollApi, name: &str) -> Result<Lane<'a>> {
+        let ep = Epoll::new(api)?;
+        let (read, both) = (libc::EPOLLIN as u32, (libc::EPOLLIN | libc::EPOLLOUT) as u32);
+        ep.ctl(libc::EPOLL_CTL_ADD, self.fd(), read)?;
+        ep.ctl(libc::EPOLL_CTL_ADD, self.pipe.read_fd(), read)?;
+        let mut room = [libc::epoll_event { events: 0, u64: 0 }; 64];
+        Ok(Lane::repeat(name, move || {
+            ep.ctl(libc::EPOLL_CTL_MOD, self.fd(), both)?;
+            ep.ctl(libc::EPOLL_CTL_MOD, self.fd(), read)?;
+            ensure!(ep.api.wait(ep.fd, &mut room, -1)? == 1, "only the pipe is ready");
+            Ok(())
+        }))
+    }
+
+    fn kqueue<'a, K: Kq + 'a>(&'a self, kq: K, name: &str) -> Result<Option<Lane<'a>>> {
+        let event = |fd: RawFd, filter, flags| K::event(fd as usize, filter, flags, 0, 0);
+        kq.change(&[event(self.fd(), EVFILT_READ, EV_ADD)])?;
+        kq.change(&[event(self.pipe.read_fd(), EVFILT_READ, EV_ADD)])?;
+        let on = [event(self.fd(), EVFILT_WRITE, EV_ADD)];
+        let off = [event(self.fd(), EVFILT_WRITE, EV_DELETE)];
+        let mut room = K::room(64);
+        Ok(Some(Lane::repeat(name, move || {
+            kq.change(&on)?;
+            kq.change(&off)?;
+            ensure!(kq.kevent(&[], &mut room, None)? == 1, "only the pipe is ready");
+            Ok(())
+        })))
+    }
+}
+
+pub(super) fn rows(ctx: &Ctx, bench: &mut Bench) -> Result<()> {
+    let pipe = Pipe::new()?;
+    pipe.send()?;
+    for (title, dispatch, epoll) in [
+        ("EV_DISPATCH re-armed and fetched, vs EPOLLONESHOT", true, Some(1.05)),
+        ("EV_ONESHOT added again and fetched, vs EPOLLONESHOT", false, None),
+    ] {
+        let rearm = Rearm { fd: pipe.read_fd(), dispatch };
+        let targets = Targets { kqueue: Some(1.10), epoll };
+        measure(ctx, bench, Row::cost("re-arm", title), &rearm, targets)?;
+    }
+    let row = Row::cost("re-arm", "USER triggered and fetched, vs eventfd EPOLLET");
+    measure(ctx, bench, row, &User, Targets { kqueue: Some(1.10), epoll: None })?;
+    let row = Row::cost("re-arm", "write interest on, off, and a wait");
+    measure(ctx, bench, row, &WriteSwitch::new()?, Targets { kqueue: None, epoll: Some(1.05) })?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::iface::libs;
+
+    #[test]
+    fn native_primitives_work() {
+        let api = EpollApi::load(libs::libc().unwrap()).unwrap();
+        let pipe = Pipe::new().unwrap();
+        pipe.send().unwrap();
+        Rearm { fd: pipe.read_fd(), dispatch: true }.epoll(api, "x").unwrap().try_once().unwrap();
+        User.epoll(api, "x").unwrap().try_once().unwrap();
+        WriteSwitch::new().unwrap().epoll(api, "x").unwrap().try_once().unwrap();
+    }
+}

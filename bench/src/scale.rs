@@ -1,0 +1,190 @@
+//! Threads that wait on one queue: tokens run between sources for as long as the clock runs, and
+//! whoever is told of one reads it and writes the next.
+
+use std::collections::HashMap;
+use std::os::fd::RawFd;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, ensure};
+use clap::Args;
+
+use crate::cli::Numbers;
+use crate::ctx::Ctx;
+use crate::fixture::{Pipe, pipes, read_some, write_byte};
+use crate::iface::poller::{Poller, Want};
+use crate::iface::{Family, Interface};
+use crate::measure::{Row, in_turns};
+use crate::model::{Bench, Case, Target};
+
+/// Parameters.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct ScaleArgs {
+    /// Threads that wait on the one queue
+    #[arg(default_value = "1,2,4")]
+    pub(crate) threads: Numbers,
+    /// Pipes that the queue watches
+    #[arg(long, default_value_t = 64)]
+    pub(crate) sources: usize,
+    /// Most events a wait fetches
+    #[arg(short, long, default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..))]
+    pub(crate) events: u16,
+    /// Seconds for each interface, in turns
+    #[arg(short, long, default_value_t = 2.0)]
+    pub(crate) time: f64,
+}
+
+/// Those that have a target.
+const OURS: [&str; 4] = ["compat-epoll", "compat-epoll-rust", "kqueue", "kqueue-c"];
+
+/// How an event reaches one thread only.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Mode {
+    /// EPOLLET, EV_CLEAR.
+    Edge,
+    /// EPOLLONESHOT and EPOLL_CTL_MOD, EV_DISPATCH and EV_ENABLE.
+    Rearm,
+}
+
+impl Mode {
+    fn name(self) -> &'static str {
+        if self == Self::Edge { "edge" } else { "one shot, re-armed" }
+    }
+
+    fn want(self) -> Want {
+        match self {
+            Self::Edge => Want::READ_EDGE,
+            Self::Rearm => Want { oneshot: true, ..Want::READ },
+        }
+    }
+}
+
+/// Runs it on every interface whose queue can be shared.
+pub(crate) fn run(ctx: &Ctx, args: &ScaleArgs) -> Result<Bench> {
+    ensure!(args.sources >= 2, "tokens need two sources to run between");
+    let mut bench = Bench::new(
+        "scale",
+        format!("N threads wait on one queue of {} pipes; events a second", args.sources),
+    );
+    let pairs = ctx.interfaces.pairs();
+    let (native, others) =
+        pairs.iter().find(|(n, _)| n.family == Family::Epoll).expect("epoll is always there");
+    ctx.begin("scale", args.threads.0.len() * 2);
+    for mode in [Mode::Edge, Mode::Rearm] {
+        for &threads in &args.threads.0 {
+            ctx.case(&format!("{} {threads} threads", mode.name()));
+            bench.cases.push(case(ctx, args, mode, threads, native, others)?);
+            ctx.done();
+        }
+    }
+    ctx.end();
+    bench.notes.push(format!(
+        "{} CPUs: more threads than that show contention, not speed",
+        std::thread::available_parallelism()?
+    ));
+    Ok(bench)
+}
+
+/// The rows by which the engine is judged: two threads on one queue of 64 sources.
+pub(crate) fn two_threads(ctx: &Ctx, time: f64) -> Result<Vec<Case>> {
+    let args = ScaleArgs { threads: Numbers(vec![2]), sources: 64, events: 8, time };
+    Ok(run(ctx, &args)?.cases)
+}
+
+/// One row.
+fn case(
+    ctx: &Ctx,
+    args: &ScaleArgs,
+    mode: Mode,
+    threads: usize,
+    native: &Interface,
+    others: &[&Interface],
+) -> Result<Case> {
+    let rounds = ctx.plan.rounds.min(11);
+    let slice = Duration::from_secs_f64(args.time / rounds as f64);
+    let all: Vec<&Interface> = std::iter::once(native).chain(others.iter().copied()).collect();
+    let values = in_turns(rounds, all.len(), |lane| {
+        // New pipes each time: tokens that a defect left behind must not help the next.
+        let sources = pipes(args.sources)?;
+        let mut poller = all[lane].open(args.events.into())?;
+        for s in &sources {
+            poller.add(s.read_fd(), mode.want())?;
+        }
+        contend(&*poller, &sources, mode, threads, slice)
+    })?;
+    let target =
+        |i: &Interface| (threads == 2 && OURS.contains(&&*i.name)).then_some(Target::AtLeast(1.0));
+    let names = all.iter().map(|i| (i.name.clone(), target(i))).collect();
+    let group = format!("one queue, {}", mode.name());
+    Ok(Row::rate(&group, "events").at(threads).case(names, &values))
+}
+
+fn contend(
+    queue: &dyn Poller,
+    sources: &[Pipe],
+    mode: Mode,
+    threads: usize,
+    time: Duration,
+) -> Result<f64> {
+    let next: HashMap<RawFd, RawFd> = sources
+        .iter()
+        .zip(sources.iter().cycle().skip(1))
+        .map(|(from, to)| (from.read_fd(), to.write_fd()))
+        .collect();
+    let stop = AtomicBool::new(false);
+    let pollers: Vec<_> = (0..threads)
+        .map(|_| queue.share().ok_or_else(|| anyhow::anyhow!("this queue cannot be shared")))
+        .collect::<Result<_>>()?;
+    // Half as many tokens as sources: enough for every thread, never a full pipe.
+    for source in sources.iter().step_by(2) {
+        source.send()?;
+    }
+    std::thread::scope(|scope| {
+        let start = Instant::now();
+        let workers: Vec<_> = pollers
+            .into_iter()
+            .map(|p| {
+                let (next, stop) = (&next, &stop);
+                scope.spawn(move || work(p, next, mode, stop))
+            })
+            .collect();
+        std::thread::sleep(time);
+        stop.store(true, Ordering::Relaxed);
+        let took = start.elapsed();
+        let mut events = 0;
+        for worker in workers {
+            events += worker.join().expect("a worker does not panic")?;
+        }
+        Ok(events as f64 / took.as_secs_f64())
+    })
+}
+
+fn work(
+    mut poller: Box<dyn Poller>,
+    next: &HashMap<RawFd, RawFd>,
+    mode: Mode,
+    stop: &AtomicBool,
+) -> Result<u64> {
+    let mut events = 0;
+    let mut ready = Vec::new();
+    let mut room = [0; 64];
+    while !stop.load(Ordering::Relaxed) {
+        poller.wait(10, &mut ready)?;
+        for &fd in &ready {
+            let tokens = match read_some(fd, &mut room) {
+                Ok(n) => n,
+                // Another thread was told of the same pipe by a later edge.
+                Err(e) if e.kind() == std::io::ErrorKind::WouldBlock => 0,
+                Err(e) => return Err(e.into()),
+            };
+            events += u64::from(tokens != 0);
+            for _ in 0..tokens {
+                write_byte(next[&fd])?;
+            }
+            if mode == Mode::Rearm {
+                poller.modify(fd, mode.want())?;
+            }
+        }
+    }
+    Ok(events)
+}
