@@ -6,9 +6,8 @@ use std::os::fd::RawFd;
 
 use anyhow::Result;
 use libc::{c_int, fd_set, nfds_t, pollfd, timespec, timeval};
-use libloading::os::unix::Library;
 
-use super::libs::symbol;
+use super::libs::Lib;
 
 /// A count that a C function returned, or errno.
 #[inline]
@@ -25,13 +24,13 @@ pub(crate) struct EpollApi {
 }
 
 impl EpollApi {
-    pub(crate) fn load(lib: &'static Library) -> Result<Self> {
+    pub(crate) fn load(lib: &Lib) -> Result<Self> {
         // SAFETY: the types are those of <sys/epoll.h>.
         unsafe {
             Ok(Self {
-                create1: symbol(lib, "epoll_create1")?,
-                ctl: symbol(lib, "epoll_ctl")?,
-                wait: symbol(lib, "epoll_wait")?,
+                create1: lib.symbol("epoll_create1")?,
+                ctl: lib.symbol("epoll_ctl")?,
+                wait: lib.symbol("epoll_wait")?,
             })
         }
     }
@@ -74,9 +73,9 @@ pub(crate) struct PollApi {
 }
 
 impl PollApi {
-    pub(crate) fn load(lib: &'static Library) -> Result<Self> {
+    pub(crate) fn load(lib: &Lib) -> Result<Self> {
         // SAFETY: the type is that of <poll.h>.
-        unsafe { Ok(Self { poll: symbol(lib, "poll")? }) }
+        unsafe { Ok(Self { poll: lib.symbol("poll")? }) }
     }
 
     #[inline]
@@ -96,9 +95,9 @@ pub(crate) struct SelectApi {
 }
 
 impl SelectApi {
-    pub(crate) fn load(lib: &'static Library) -> Result<Self> {
+    pub(crate) fn load(lib: &Lib) -> Result<Self> {
         // SAFETY: the type is that of <sys/select.h>.
-        unsafe { Ok(Self { select: symbol(lib, "select")? }) }
+        unsafe { Ok(Self { select: lib.symbol("select")? }) }
     }
 
     /// The sets are bitmaps of at least `nfds` bits each; an empty one is NULL.
@@ -133,9 +132,9 @@ pub(crate) struct CloseApi {
 }
 
 impl CloseApi {
-    pub(crate) fn load(lib: &'static Library) -> Result<Self> {
+    pub(crate) fn load(lib: &Lib) -> Result<Self> {
         // SAFETY: the type is that of <unistd.h>.
-        unsafe { Ok(Self { close: symbol(lib, "close")? }) }
+        unsafe { Ok(Self { close: lib.symbol("close")? }) }
     }
 
     #[inline]
@@ -160,9 +159,9 @@ pub(crate) struct KqueueApi {
 }
 
 impl KqueueApi {
-    pub(crate) fn load(lib: &'static Library) -> Result<Self> {
+    pub(crate) fn load(lib: &Lib) -> Result<Self> {
         // SAFETY: the types are those of <sys/event.h>, with the event's own type left open.
-        unsafe { Ok(Self { kqueue: symbol(lib, "kqueue")?, kevent: symbol(lib, "kevent")? }) }
+        unsafe { Ok(Self { kqueue: lib.symbol("kqueue")?, kevent: lib.symbol("kevent")? }) }
     }
 
     pub(crate) fn kqueue(&self) -> io::Result<RawFd> {

@@ -6,9 +6,9 @@ use std::os::fd::RawFd;
 
 use anyhow::{Context, Result, bail};
 use libc::timespec;
-use libloading::os::unix::Library;
 
 use super::capi::KqueueApi;
+use super::libs::Lib;
 
 // FreeBSD's values, which the libraries for Linux took over.
 pub(crate) const EVFILT_READ: i16 = -1;
@@ -177,7 +177,7 @@ pub(crate) struct KqueueLib {
 
 impl KqueueLib {
     /// Loads the functions and finds the layout.
-    pub(crate) fn load(name: &str, lib: &'static Library) -> Result<Self> {
+    pub(crate) fn load(name: &str, lib: &Lib) -> Result<Self> {
         let api = KqueueApi::load(lib)?;
         let stride = layout_of(api).with_context(|| format!("{name}: size of struct kevent"))?;
         Ok(Self { name: name.into(), api, stride })

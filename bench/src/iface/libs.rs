@@ -18,11 +18,13 @@
 //! such a library calls away from the preloaded ones.
 
 use std::ffi::OsString;
+use std::mem::ManuallyDrop;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, anyhow, bail, ensure};
+use libc::{c_int, c_void};
 use libloading::os::unix::{Library, RTLD_LOCAL, RTLD_NOW};
 
 use crate::model::Case;
@@ -156,40 +158,83 @@ pub(crate) fn preload_list() -> &'static [&'static str] {
     &PRELOAD
 }
 
+/// A loaded library, never unloaded: function pointers into it live as long as the program.
+#[derive(Debug)]
+pub(crate) struct Lib {
+    library: ManuallyDrop<Library>,
+    /// Where it was loaded, by which its own symbols are told from those of the libraries that it
+    /// depends on.
+    base: usize,
+}
+
+impl Lib {
+    fn load(path: &Path, flags: c_int) -> Result<Self> {
+        // SAFETY: its initialisers run here, as for any library that a program is linked with;
+        // whoever gave the path answers for them. With RTLD_NOLOAD none run.
+        let library = unsafe { Library::open(Some(path), RTLD_NOW | RTLD_LOCAL | flags) };
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        // Messages keep the library's name and not its path: they go into results files.
+        let handle = library
+            .map_err(|e| anyhow!("{}", e.to_string().replace(&*path.to_string_lossy(), &name)))?
+            .into_raw();
+        let mut map: *const LinkMap = std::ptr::null();
+        // SAFETY: the handle is dlopen's, and RTLD_DI_LINKMAP writes one pointer.
+        let found = unsafe { libc::dlinfo(handle, libc::RTLD_DI_LINKMAP, (&raw mut map).cast()) };
+        ensure!(found == 0 && !map.is_null(), "where {name} was loaded is unknown");
+        // SAFETY: the loader's own entry, which lives as long as the library is loaded.
+        let base = unsafe { (*map).base };
+        // SAFETY: the handle came from into_raw above and is owned by nobody else.
+        let library = unsafe { Library::from_raw(handle) };
+        Ok(Self { library: ManuallyDrop::new(library), base })
+    }
+
+    /// Whether the library itself exports `name`.
+    pub(crate) fn exports(&self, name: &str) -> bool {
+        // SAFETY: the address is not used as anything.
+        unsafe { self.symbol::<*const c_void>(name) }.is_ok()
+    }
+
+    /// The symbol `name` of this library and of no other: dlsym alone would answer with libc's,
+    /// and native would be measured in compat's name.
+    ///
+    /// # Safety
+    /// `T` must be the symbol's type, and have the size of a pointer.
+    pub(crate) unsafe fn symbol<T: Copy>(&self, name: &str) -> Result<T> {
+        // SAFETY: the caller's promise.
+        let symbol = unsafe { self.library.get::<T>(name) };
+        let symbol = symbol.map_err(|_| anyhow!("no symbol {name}"))?;
+        let address = symbol.as_raw_ptr();
+        let mut info = std::mem::MaybeUninit::<libc::Dl_info>::uninit();
+        // SAFETY: dladdr looks the address up and writes one Dl_info.
+        let known = unsafe { libc::dladdr(address, info.as_mut_ptr()) };
+        ensure!(known != 0, "{name} is in no library");
+        // SAFETY: dladdr said that it filled it.
+        let info = unsafe { info.assume_init() };
+        ensure!(info.dli_fbase as usize == self.base, "{name} is another library's");
+        // SAFETY: the caller's promise on `T`; `address` is the symbol's.
+        Ok(unsafe { std::mem::transmute_copy::<*mut c_void, T>(&address) })
+    }
+}
+
+/// The public head of <link.h>'s struct link_map.
+#[repr(C)]
+struct LinkMap {
+    base: usize,
+}
+
 /// libc's own symbols, whatever is preloaded.
-pub(crate) fn libc() -> Result<&'static Library> {
-    // SAFETY: libc is loaded already; its initialisers have run.
-    let lib =
-        unsafe { Library::open(Some("libc.so.6"), RTLD_NOW | RTLD_LOCAL | libc::RTLD_NOLOAD) };
-    Ok(Box::leak(Box::new(lib.context("libc.so.6")?)))
+pub(crate) fn libc() -> Result<Lib> {
+    Lib::load(Path::new("libc.so.6"), libc::RTLD_NOLOAD)
 }
 
 /// A library that was preloaded into this process; None if it was not.
-pub(crate) fn preloaded(dir: &Path, file: &str) -> Option<&'static Library> {
-    let path = dir.join(file);
-    // SAFETY: RTLD_NOLOAD runs no initialiser: it finds what is loaded already, or nothing.
-    let lib = unsafe { Library::open(Some(path), RTLD_NOW | RTLD_LOCAL | libc::RTLD_NOLOAD) };
-    // Never unloaded: function pointers into it live as long as the program.
-    lib.ok().map(|l| &*Box::leak(Box::new(l)))
+pub(crate) fn preloaded(dir: &Path, file: &str) -> Option<Lib> {
+    Lib::load(&dir.join(file), libc::RTLD_NOLOAD).ok()
 }
 
 /// Opens a library of our own or a peer's, apart from what is preloaded.
-pub(crate) fn open(path: &Path) -> Result<&'static Library> {
-    let flags = RTLD_NOW | RTLD_LOCAL | libc::RTLD_DEEPBIND;
-    // SAFETY: its initialisers run here, as for any library a program is linked with; whoever
-    // gave the path answers for them.
-    let lib = unsafe { Library::open(Some(path), flags) };
-    Ok(Box::leak(Box::new(lib.with_context(|| path.display().to_string())?)))
-}
-
-/// The symbol `name` of `lib` and of no other library.
-///
-/// # Safety
-/// `T` must be the symbol's type.
-pub(crate) unsafe fn symbol<T: Copy>(lib: &'static Library, name: &str) -> Result<T> {
-    // SAFETY: the caller's promise.
-    let symbol = unsafe { lib.get::<T>(name) };
-    Ok(*symbol.with_context(|| format!("no symbol {name}"))?)
+pub(crate) fn open(path: &Path) -> Result<Lib> {
+    Lib::load(path, libc::RTLD_DEEPBIND)
 }
 
 #[cfg(test)]
@@ -200,9 +245,17 @@ mod tests {
     fn libcs_own_symbols_are_found() {
         type Getpid = unsafe extern "C" fn() -> libc::pid_t;
         // SAFETY: that is getpid's type.
-        let getpid: Getpid = unsafe { symbol(libc().unwrap(), "getpid") }.unwrap();
+        let getpid: Getpid = unsafe { libc().unwrap().symbol("getpid") }.unwrap();
         // SAFETY: takes no pointer.
         assert_eq!(unsafe { getpid() } as u32, std::process::id());
+    }
+
+    #[test]
+    fn a_symbol_of_a_library_that_it_depends_on_is_not_its_own() {
+        // libm depends on libc, and dlsym on it finds poll there.
+        let libm = open(Path::new("libm.so.6")).unwrap();
+        assert!(libm.exports("cos") && !libm.exports("poll"));
+        assert!(libc().unwrap().exports("poll"));
     }
 
     #[test]

@@ -13,6 +13,7 @@ pub(crate) mod poller;
 
 use capi::{CloseApi, EpollApi, PollApi, SelectApi};
 use kq::{CKqueue, Compact, Full, KqueueLib, Stride};
+use libs::Lib;
 use poller::{EpollPoller, KqPoller, PollPoller, Poller, SelectPoller, Want};
 
 use crate::fixture::Pipe;
@@ -91,25 +92,31 @@ impl Interfaces {
     pub(crate) fn load(choice: &Choice) -> Result<Self> {
         let libc = libs::libc()?;
         let mut missing = Vec::new();
-        let mut preloaded = |file: &str| {
+        let mut preloaded = |file: &str, symbol: &str| -> Option<Lib> {
             let lib = libs::preloaded(&choice.dir, file);
-            if lib.is_none() {
-                missing.push(format!("{file} is not there: its rows are left out"));
+            match &lib {
+                None => missing.push(format!("{file} is not there: its rows are left out")),
+                Some(l) if !l.exports(symbol) => {
+                    missing.push(format!("{file} exports no {symbol}: its rows are left out"));
+                    return None;
+                }
+                Some(_) => {}
             }
             lib
         };
-        let epoll = preloaded("libkqcompat_epoll.so");
-        let poll = preloaded("libkqcompat_poll.so");
-        let select = preloaded("libkqcompat_select.so");
+        let epoll = preloaded("libkqcompat_epoll.so", "epoll_wait");
+        let poll = preloaded("libkqcompat_poll.so", "poll");
+        let select = preloaded("libkqcompat_select.so", "select");
+        let hooks = poll.as_ref().or(select.as_ref()).filter(|lib| lib.exports("close"));
         let mut this = Self {
-            epoll: EpollApi::load(libc)?,
-            poll: PollApi::load(libc)?,
-            select: SelectApi::load(libc)?,
-            close: CloseApi::load(libc)?,
-            compat_epoll: epoll.map(EpollApi::load).transpose()?,
-            compat_poll: poll.map(PollApi::load).transpose()?,
-            compat_select: select.map(SelectApi::load).transpose()?,
-            hooked_close: poll.or(select).and_then(|lib| CloseApi::load(lib).ok()),
+            epoll: EpollApi::load(&libc)?,
+            poll: PollApi::load(&libc)?,
+            select: SelectApi::load(&libc)?,
+            close: CloseApi::load(&libc)?,
+            compat_epoll: epoll.as_ref().map(EpollApi::load).transpose()?,
+            compat_poll: poll.as_ref().map(PollApi::load).transpose()?,
+            compat_select: select.as_ref().map(SelectApi::load).transpose()?,
+            hooked_close: hooks.map(CloseApi::load).transpose()?,
             kqueues: Vec::new(),
             all: Vec::new(),
             missing,
@@ -130,7 +137,7 @@ impl Interfaces {
                 self.missing.push(format!("{name} is left out: its library is not there"));
                 continue;
             }
-            match libs::open(path).and_then(|lib| KqueueLib::load(&name, lib)) {
+            match libs::open(path).and_then(|lib| KqueueLib::load(&name, &lib)) {
                 Ok(lib) => self.kqueues.push(lib),
                 Err(e) => self.missing.push(format!("{name} is left out: {e:#}")),
             }

@@ -122,7 +122,7 @@ impl Primitive for Vnode {
         let mut buf = [0; 4096];
         Ok(Lane::repeat(name, move || {
             files.write()?;
-            ensure!(ep.api.wait(ep.fd, &mut room, -1)? == 1, "inotify did not say so");
+            ensure!(ep.wait(&mut room, -1)? == 1, "inotify did not say so");
             crate::fixture::read_some(notify.as_raw_fd(), &mut buf)?;
             Ok(())
         }))

@@ -31,7 +31,7 @@ impl Primitive for Rearm {
         let mut room = [libc::epoll_event { events: 0, u64: 0 }; 64];
         Ok(Lane::repeat(name, move || {
             ep.ctl(libc::EPOLL_CTL_MOD, self.fd, events)?;
-            ensure!(ep.api.wait(ep.fd, &mut room, -1)? == 1, "the re-armed event did not come");
+            ensure!(ep.wait(&mut room, -1)? == 1, "the re-armed event did not come");
             Ok(())
         }))
     }
@@ -75,7 +75,7 @@ impl Primitive for User {
             // SAFETY: reads eight bytes of `one`.
             let wrote = unsafe { libc::write(fd, (&raw const one).cast(), 8) };
             ensure!(wrote == 8, "eventfd: {}", std::io::Error::last_os_error());
-            ensure!(ep.api.wait(ep.fd, &mut room, -1)? == 1, "the eventfd's edge did not come");
+            ensure!(ep.wait(&mut room, -1)? == 1, "the eventfd's edge did not come");
             Ok(())
         }))
     }
@@ -122,7 +122,7 @@ impl Primitive for WriteSwitch {
         Ok(Lane::repeat(name, move || {
             ep.ctl(libc::EPOLL_CTL_MOD, self.fd(), both)?;
             ep.ctl(libc::EPOLL_CTL_MOD, self.fd(), read)?;
-            ensure!(ep.api.wait(ep.fd, &mut room, -1)? == 1, "only the pipe is ready");
+            ensure!(ep.wait(&mut room, -1)? == 1, "only the pipe is ready");
             Ok(())
         }))
     }
@@ -168,7 +168,7 @@ mod tests {
 
     #[test]
     fn native_primitives_work() {
-        let api = EpollApi::load(libs::libc().unwrap()).unwrap();
+        let api = EpollApi::load(&libs::libc().unwrap()).unwrap();
         let pipe = Pipe::new().unwrap();
         pipe.send().unwrap();
         Rearm { fd: pipe.read_fd(), dispatch: true }.epoll(api, "x").unwrap().try_once().unwrap();

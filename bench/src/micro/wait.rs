@@ -28,7 +28,7 @@ impl Primitive for Wait {
         }
         let mut events = vec![libc::epoll_event { events: 0, u64: 0 }; self.max];
         Ok(Lane::repeat(name, move || {
-            let got = ep.api.wait(ep.fd, &mut events, 0)?;
+            let got = ep.wait(&mut events, 0)?;
             ensure!(got == self.ready, "{got} events, not {}", self.ready);
             Ok(())
         }))
@@ -49,8 +49,8 @@ impl Primitive for Wait {
 
 /// An epoll descriptor, closed with the lane that owns it.
 pub(super) struct Epoll {
-    pub(super) api: EpollApi,
-    pub(super) fd: RawFd,
+    api: EpollApi,
+    fd: RawFd,
 }
 
 impl Epoll {
@@ -62,6 +62,17 @@ impl Epoll {
     #[inline]
     pub(super) fn ctl(&self, op: i32, fd: RawFd, events: u32) -> std::io::Result<()> {
         self.api.ctl(self.fd, op, fd, events, fd as u64)
+    }
+
+    // A method, and the fields private: a closure that used the fields alone would capture copies
+    // of them and leave the owner behind, to close the descriptor at once.
+    #[inline]
+    pub(super) fn wait(
+        &self,
+        events: &mut [libc::epoll_event],
+        timeout: i32,
+    ) -> std::io::Result<usize> {
+        self.api.wait(self.fd, events, timeout)
     }
 }
 

@@ -1,0 +1,132 @@
+//! Each subcommand does a short run. No time is asserted: that is what `bench` itself is for.
+
+use std::process::{Command, Output};
+
+use serde_json::Value;
+
+fn bench(args: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_bench")).args(args).output().expect("bench starts")
+}
+
+/// Runs a subcommand briefly, and gives the one benchmark that its results hold.
+fn quick(args: &[&str]) -> Value {
+    let mut all = vec!["--quick", "--no-build", "--json", "-"];
+    all.extend_from_slice(args);
+    let out = bench(&all);
+    let stderr = String::from_utf8_lossy(&out.stderr);
+    assert!(out.status.success(), "bench {args:?}: {}\n{stderr}", out.status);
+    let run: Value = serde_json::from_slice(&out.stdout).expect("--json - prints JSON");
+    assert_eq!(run["settings"]["quick"], true);
+    assert!(run["host"]["kernel"].as_str().is_some_and(|k| !k.is_empty()));
+    let benches = run["benches"].as_array().expect("a list");
+    assert_eq!(benches.len(), 1, "{args:?}");
+    for note in benches[0]["notes"].as_array().expect("a list") {
+        let note = note.as_str().expect("text");
+        println!("{}: {note}", args[0]);
+        // What was found must work; what was not found is said above.
+        assert!(!note.contains("failed"), "{note}");
+        assert!(!note.contains('/'), "a path is in the results: {note}");
+    }
+    benches[0].clone()
+}
+
+/// The benchmark has rows, and each a native value that is a number.
+fn rows(bench: &Value) -> &Vec<Value> {
+    let cases = bench["cases"].as_array().expect("a list");
+    assert!(!cases.is_empty(), "{bench}");
+    for case in cases {
+        assert!(case["native"]["value"]["median"].is_number(), "{case}");
+        for other in case["others"].as_array().expect("a list") {
+            assert!(other["ratio"]["median"].is_number(), "{other}");
+        }
+    }
+    cases
+}
+
+#[test]
+fn pipetest_passes_its_tokens() {
+    let bench = quick(&["pipetest", "4,40", "2", "3", "--bufsize", "16"]);
+    assert_eq!(rows(&bench).len(), 2 * 3);
+    let few = bench_fails(&["--no-build", "pipetest", "4", "5"]);
+    assert!(few.contains("5 tokens need as many pipes"), "{few}");
+}
+
+#[test]
+fn poller_finds_its_active_pair() {
+    for kind in ["pipe", "unix", "inet"] {
+        let bench = quick(&["poller", "-n", "20", "-a", "3", "--kind", kind]);
+        assert_eq!(rows(&bench).len(), 3);
+    }
+}
+
+#[test]
+fn what_does_not_fit_is_said() {
+    let bench = quick(&["poller", "-n", "20,100000000"]);
+    assert_eq!(rows(&bench).len(), 3);
+    let notes = bench["notes"].to_string();
+    assert!(notes.contains("N = 100000000 could not be run"), "{notes}");
+}
+
+#[test]
+fn epoll_bench_moves_events() {
+    let bench = quick(&["epoll-bench", "-n", "10", "-t", "0.1", "-e", "8", "-l", "4"]);
+    // Three kinds, level-triggered on each native interface, edge-triggered on epoll.
+    assert_eq!(rows(&bench).len(), 3 * 4);
+}
+
+#[test]
+fn scale_shares_a_queue() {
+    let bench = quick(&["scale", "1,2", "-t", "0.05", "--sources", "8"]);
+    assert_eq!(rows(&bench).len(), 2 * 2);
+}
+
+#[test]
+fn micro_does_each_primitive() {
+    let bench = quick(&["micro"]);
+    assert!(rows(&bench).len() >= 20, "{}", rows(&bench).len());
+}
+
+#[test]
+fn poll_table_has_every_part() {
+    let bench = quick(&["poll-table"]);
+    let rows = rows(&bench);
+    for part in ["blocking", "timeout 0", "replaced", "reopened", "new set", "%", "wake-up"] {
+        let is_it = |c: &Value| c["title"].as_str().is_some_and(|t| t.contains(part));
+        assert!(rows.iter().any(is_it), "no row for {part}");
+    }
+}
+
+#[test]
+fn a_run_can_be_compared_with_itself() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let file = dir.path().join("run.json");
+    let file = file.to_str().expect("UTF-8");
+    let out = bench(&["--quick", "--no-build", "--json", file, "pipetest", "4"]);
+    assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+    assert!(String::from_utf8_lossy(&out.stdout).contains("passes"));
+    let out = bench(&["compare", file, file]);
+    let text = String::from_utf8_lossy(&out.stdout);
+    assert!(text.contains("0 slower, 0 faster"), "{text}");
+}
+
+fn bench_fails(args: &[&str]) -> String {
+    let out = bench(args);
+    assert!(!out.status.success(), "bench {args:?} should have failed");
+    String::from_utf8_lossy(&out.stderr).into_owned()
+}
+
+#[test]
+fn a_library_that_is_no_kqueue_is_said() {
+    let bench = quick_noted(&["--lib", "/lib/x86_64-linux-gnu/libm.so.6", "pipetest", "4"]);
+    assert!(bench.contains("libm is left out: no symbol kqueue"), "{bench}");
+}
+
+/// The notes of a run that has something to complain about.
+fn quick_noted(args: &[&str]) -> String {
+    let mut all = vec!["--quick", "--no-build", "--json", "-"];
+    all.extend_from_slice(args);
+    let out = bench(&all);
+    assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+    let run: Value = serde_json::from_slice(&out.stdout).expect("--json - prints JSON");
+    run["benches"][0]["notes"].to_string()
+}
