@@ -106,9 +106,11 @@ pub unsafe fn epoll_pwait(
     sigmask: *const sigset_t,
 ) -> Result<usize> {
     // SAFETY: the caller's promise.
-    readiness::epoll_wait(epfd, || unsafe {
-        raw::epoll_pwait(epfd, events, maxevents, timeout, sigmask)
-    })
+    unsafe {
+        readiness::epoll_wait(epfd, events, maxevents, || {
+            raw::epoll_pwait(epfd, events, maxevents, timeout, sigmask)
+        })
+    }
 }
 
 /// `epoll_pwait2(epfd, events, maxevents, timeout, sigmask)` - [`epoll_pwait`] with a timeout in
@@ -131,7 +133,7 @@ pub unsafe fn epoll_pwait2(
     timeout: *const timespec,
     sigmask: *const sigset_t,
 ) -> Result<usize> {
-    readiness::epoll_wait(epfd, || {
+    let wait = || {
         // SAFETY: the caller's promise.
         match unsafe { raw::epoll_pwait2(epfd, events, maxevents, timeout, sigmask) } {
             // SAFETY: the caller's promise on `timeout`.
@@ -140,5 +142,7 @@ pub unsafe fn epoll_pwait2(
                 .wait(|ms| unsafe { raw::epoll_pwait(epfd, events, maxevents, ms, sigmask) }),
             result => result,
         }
-    })
+    };
+    // SAFETY: the caller's promise.
+    unsafe { readiness::epoll_wait(epfd, events, maxevents, wait) }
 }

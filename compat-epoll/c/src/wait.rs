@@ -13,15 +13,14 @@ use crate::border::attempt;
 use crate::next;
 
 /// Has the engine note a wait that is over; errno stays as it is.
+///
+/// # Safety
+/// As for [`Waiting::end`], where `ready` is not negative.
 #[inline]
-fn end(waiting: Waiting, ready: c_int) -> c_int {
-    if let Ok(ready) = usize::try_from(ready) {
-        attempt(|| {
-            waiting.end(ready);
-            Ok(())
-        });
-    }
-    ready
+unsafe fn end(waiting: Waiting, events: *mut epoll_event, maxevents: c_int, ready: c_int) -> c_int {
+    let Ok(n) = usize::try_from(ready) else { return ready };
+    // SAFETY: the caller's promise.
+    attempt(|| Ok(unsafe { waiting.end(events, maxevents, n) })).map_or(-1, |n| n as c_int)
 }
 
 /// `epoll_wait(epfd, events, maxevents, timeout)` - takes what is ready, or waits (epoll_wait(2)).
@@ -37,7 +36,10 @@ pub unsafe extern "C-unwind" fn epoll_wait(
 ) -> c_int {
     let Some(waiting) = attempt(|| begin_wait(epfd)) else { return -1 };
     // SAFETY: the caller's promise.
-    end(waiting, unsafe { next::epoll_wait()(epfd, events, maxevents, timeout) })
+    unsafe {
+        let ready = next::epoll_wait()(epfd, events, maxevents, timeout);
+        end(waiting, events, maxevents, ready)
+    }
 }
 
 /// `epoll_pwait(epfd, events, maxevents, timeout, sigmask)` - [`epoll_wait`] with a signal mask
@@ -55,7 +57,10 @@ pub unsafe extern "C-unwind" fn epoll_pwait(
 ) -> c_int {
     let Some(waiting) = attempt(|| begin_wait(epfd)) else { return -1 };
     // SAFETY: the caller's promise.
-    end(waiting, unsafe { next::epoll_pwait()(epfd, events, maxevents, timeout, sigmask) })
+    unsafe {
+        let ready = next::epoll_pwait()(epfd, events, maxevents, timeout, sigmask);
+        end(waiting, events, maxevents, ready)
+    }
 }
 
 /// `epoll_pwait2(epfd, events, maxevents, timeout, sigmask)` - [`epoll_pwait`] with a timeout in
@@ -88,5 +93,6 @@ pub unsafe extern "C-unwind" fn epoll_pwait2(
             }
         };
     }
-    end(waiting, ready)
+    // SAFETY: the caller's promise.
+    unsafe { end(waiting, events, maxevents, ready) }
 }

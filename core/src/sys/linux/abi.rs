@@ -9,7 +9,7 @@ use crate::event::KEvent;
 
 use super::kevent::{self, Caller};
 use super::memory::{check_readable, check_writable};
-use super::queue::{self, Queue, Rules};
+use super::queue::{self, Rules};
 use super::raw::{self, Result};
 
 /// `kqueue()`, `kqueue1(flags)` - makes a queue; `O_CLOEXEC` and `O_NONBLOCK` are the flags there
@@ -69,7 +69,7 @@ pub unsafe fn kevent(
         // SAFETY: just checked; it need not be aligned.
         Some(unsafe { timeout.read_unaligned() })
     };
-    let queue = find(kq).ok_or(Errno::EBADF)?;
+    let queue = queue::find(kq).ok_or(Errno::EBADF)?;
     let nchanges = usize::try_from(nchanges).map_err(|_| Errno::EINVAL)?;
     let nevents = usize::try_from(nevents).map_err(|_| Errno::EINVAL)?;
     let caller = Caller { queue, life: queue.life(), kq };
@@ -80,8 +80,4 @@ pub unsafe fn kevent(
     unsafe { check_writable(events.cast(), written * size_of::<KEvent>()) }?;
     // SAFETY: the caller's promise, and the memory was checked.
     unsafe { kevent::kevent(caller, changes, nchanges, events, nevents, timeout.as_ref(), wait) }
-}
-
-fn find(kq: RawFd) -> Option<&'static Queue> {
-    queue::find(kq).filter(|queue| queue.rules() == Rules::Kqueue)
 }

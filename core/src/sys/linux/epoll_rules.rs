@@ -8,11 +8,12 @@
 use std::os::fd::RawFd;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
-use libc::c_int;
+use libc::{c_int, epoll_event};
 use nix::errno::Errno;
 
 use crate::counters::{count, uncount};
 
+use super::both_rules;
 use super::hidden::hidden;
 use super::queue::{self, Queue, Rules};
 use super::raw::{self, Result};
@@ -60,7 +61,7 @@ pub unsafe fn epoll_ctl(
     epfd: RawFd,
     op: c_int,
     fd: RawFd,
-    event: *const libc::epoll_event,
+    event: *const epoll_event,
 ) -> Result<()> {
     let known = queue::find(epfd);
     if known.is_some_and(|queue| queue.rules() == Rules::Kqueue) {
@@ -76,13 +77,20 @@ pub unsafe fn epoll_ctl(
 }
 
 impl Interest {
+    /// What is registered, if it is with these 64 bits.
+    pub(crate) fn matches(&self, data: u64) -> Option<u32> {
+        let registered = self.registered.load(Ordering::Relaxed);
+        (registered && self.data.load(Ordering::Relaxed) == data)
+            .then(|| self.events.load(Ordering::Relaxed))
+    }
+
     /// Forgets what an earlier queue left here.
     pub(crate) fn clear(&self) {
         self.registered.store(false, Ordering::Relaxed);
     }
 }
 
-fn note_change(queue: &Queue, fd: RawFd, event: Option<libc::epoll_event>) {
+fn note_change(queue: &Queue, fd: RawFd, event: Option<epoll_event>) {
     count(&queue.counters.changes, 1);
     let Some(interest) = queue.interests.entry(fd) else { return };
     if let Some(event) = event {
@@ -102,12 +110,21 @@ fn note_change(queue: &Queue, fd: RawFd, event: Option<libc::epoll_event>) {
 ///
 /// # Errors
 /// What `wait` returns; `EINVAL` where `epfd` is a queue under kqueue's rules.
+///
+/// # Safety
+/// If memory is at `events`, it has room for `maxevents`, and `wait` has the kernel fill the first as
+/// many of it as it returns.
 #[inline]
-pub fn epoll_wait(epfd: RawFd, wait: impl FnOnce() -> Result<usize>) -> Result<usize> {
+pub unsafe fn epoll_wait(
+    epfd: RawFd,
+    events: *mut epoll_event,
+    maxevents: c_int,
+    wait: impl FnOnce() -> Result<usize>,
+) -> Result<usize> {
     let begun = begin_wait(epfd)?;
     let ready = wait()?;
-    begun.end(ready);
-    Ok(ready)
+    // SAFETY: the caller's promise.
+    Ok(unsafe { begun.end(events, maxevents, ready) })
 }
 
 /// The first half of [`epoll_wait`], for a caller whose blocking call must not have our frames
@@ -136,13 +153,26 @@ pub struct Waiting {
 }
 
 impl Waiting {
-    /// The second half of [`epoll_wait`], where it did not fail.
+    /// The second half of [`epoll_wait`], where it did not fail: `ready` events are in `events`.
+    /// Returns how many there are when knotes of kevent() on the same descriptor have been put in.
+    ///
+    /// # Safety
+    /// `events` has room for `maxevents` events, and the kernel has just filled the first `ready`.
     #[inline]
-    pub fn end(self, ready: usize) {
-        match self.queue {
-            Some(queue) => count(&queue.counters.events, ready as u64),
-            None => adopt(self.epfd, ready),
-        }
+    pub unsafe fn end(self, events: *mut epoll_event, maxevents: c_int, ready: usize) -> usize {
+        let Some(queue) = self.queue else {
+            adopt(self.epfd, ready);
+            return ready;
+        };
+        let ready = match both_rules::inner(queue) {
+            None => ready,
+            // SAFETY: the caller's promise; what the kernel took as a number of events is one.
+            Some(inner) => unsafe {
+                both_rules::expand(queue, inner, events, maxevents as usize, ready)
+            },
+        };
+        count(&queue.counters.events, ready as u64);
+        ready
     }
 }
 

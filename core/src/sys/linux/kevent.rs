@@ -11,7 +11,8 @@ use crate::counters::{count, uncount};
 use crate::event::{EV_SYSFLAGS, EvFlags, EventFilter, KEvent};
 
 use super::abi::Wait;
-use super::queue::{Queue, QueueKnotes};
+use super::both_rules;
+use super::queue::{Queue, QueueKnotes, Rules};
 use super::raw::{self, Result};
 use super::sink::Sink;
 use super::timer;
@@ -120,6 +121,10 @@ fn or_abort<R>(work: impl FnOnce() -> R) -> R {
 /// # Safety
 /// As for [`kevent`].
 unsafe fn apply(caller: Caller, changes: *const KEvent, n: usize, sink: &mut Sink) -> Result<()> {
+    let caller = match caller.queue.rules() {
+        Rules::Kqueue => caller,
+        Rules::Epoll => both_rules::make_inner(caller)?,
+    };
     let counters = &caller.queue.counters;
     let mut knotes = caller.queue.knotes(caller.life)?;
     let before = knotes.count();
@@ -200,7 +205,7 @@ fn scan(caller: Caller, sink: &mut Sink, timeout: Option<&timespec>, wait: Wait)
 #[cold]
 fn take_many(caller: Caller, sink: &mut Sink) -> Result<usize> {
     // A knote gives at most one event; a handful are our own.
-    let most = caller.queue.knotes(caller.life)?.count() + 16;
+    let most = caller.queue.most_events() + 16;
     let room = sink.room().min(most);
     let mut events = Vec::<libc::epoll_event>::with_capacity(room);
     // SAFETY: the vector has room for that many.
@@ -213,8 +218,23 @@ fn take_many(caller: Caller, sink: &mut Sink) -> Result<usize> {
     Ok(sink.len())
 }
 
+/// Takes what a nested queue has ready, at most `budget` events.
+pub(crate) fn take_ready(caller: Caller, sink: &mut Sink, budget: usize) -> Result<()> {
+    let mut events = [const { MaybeUninit::<libc::epoll_event>::uninit() }; 64];
+    let room = budget.min(events.len());
+    let at = events.as_mut_ptr().cast();
+    // SAFETY: there is room for that many.
+    let n = unsafe { raw::epoll_pwait(caller.kq, at, room as c_int, 0, std::ptr::null()) }?;
+    // SAFETY: the kernel has filled the first `n`.
+    let events = unsafe { std::slice::from_raw_parts(at.cast_const(), n) };
+    sink.within(budget, |sink| deliver(caller, events, sink))
+}
+
 /// Hands the kernel's events to the knotes that they are for.
 fn deliver(caller: Caller, events: &[libc::epoll_event], sink: &mut Sink) -> Result<()> {
+    if caller.queue.rules() == Rules::Epoll {
+        return both_rules::deliver(caller, events, sink);
+    }
     let mut knotes = caller.queue.knotes(caller.life)?;
     let before = knotes.count();
     let mut soft = events.is_empty();
@@ -302,6 +322,12 @@ impl QueueKnotes {
 
     fn report_soft(&mut self, sink: &mut Sink, budget: usize) {
         let mut budget = budget;
+        while budget > 0
+            && let Some(event) = self.soft.take_spilt()
+        {
+            sink.push(event);
+            budget -= 1;
+        }
         while budget > 0
             && let Some((filter, ident)) = self.soft.take_forced()
         {

@@ -2,6 +2,7 @@
 
 pub(crate) mod abi;
 mod bell;
+mod both_rules;
 mod data;
 mod descriptor;
 pub(crate) mod epoll_rules;

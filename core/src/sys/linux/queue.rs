@@ -9,13 +9,14 @@
 use std::ops::{Deref, DerefMut};
 use std::os::fd::RawFd;
 use std::ptr::null_mut;
-use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicPtr, AtomicU32, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use nix::errno::Errno;
 
 use crate::counters::{Counters, Live, uncount};
 
+use super::both_rules;
 use super::descriptor::Descriptors;
 use super::epoll_rules::Interest;
 use super::fd_table::FdTable;
@@ -43,6 +44,8 @@ pub(crate) struct Queue {
     pub(crate) counters: Live,
     /// Epoll's rules: what is registered, by number. Bookkeeping: the kernel has the truth.
     pub(crate) interests: FdTable<Interest>,
+    /// Epoll's rules: the nested queue of kevent()'s knotes, or -1.
+    pub(crate) inner: AtomicI32,
     /// kqueue's rules: the knotes. Never locked while waiting.
     knotes: Mutex<Option<Box<QueueKnotes>>>,
     /// The object made before this one.
@@ -88,6 +91,7 @@ impl Queue {
             epoll_rules: AtomicBool::new(false),
             counters: Live::new(),
             interests: FdTable::new(),
+            inner: AtomicI32::new(-1),
             knotes: Mutex::new(None),
             older: AtomicPtr::new(null_mut()),
         }
@@ -209,6 +213,7 @@ pub(crate) fn forget(fd: RawFd) {
         let knotes = queue.knotes.lock().unwrap_or_else(PoisonError::into_inner).take();
         drop(knotes);
     }
+    both_rules::drop_inner(queue);
     let mut counted = queue.counters.take();
     counted.queues = 0;
     counted.knotes = 0;

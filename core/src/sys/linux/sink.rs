@@ -29,6 +29,15 @@ impl Sink {
         self.capacity - self.len
     }
 
+    /// Runs `work` with no more room than `budget`.
+    pub(crate) fn within<R>(&mut self, budget: usize, work: impl FnOnce(&mut Self) -> R) -> R {
+        let capacity = self.capacity;
+        self.capacity = capacity.min(self.len + budget);
+        let done = work(self);
+        self.capacity = capacity;
+        done
+    }
+
     /// Adds an event. There must be room.
     pub(crate) fn push(&mut self, event: KEvent) {
         assert!(self.len < self.capacity, "an event without a place for it");

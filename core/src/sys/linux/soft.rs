@@ -62,6 +62,8 @@ pub(crate) struct Soft {
     line: VecDeque<Key>,
     /// Descriptors' knotes that are to be reported whatever their condition (EV_FORCEONESHOT).
     forced: VecDeque<Key>,
+    /// Events that found no room.
+    spilt: VecDeque<KEvent>,
     pub(crate) bell: Bell,
     clocks: [Clock; 2],
 }
@@ -73,6 +75,7 @@ impl Soft {
             knotes: HashMap::new(),
             line: VecDeque::new(),
             forced: VecDeque::new(),
+            spilt: VecDeque::new(),
             bell: Bell::default(),
             clocks: [Clock::new(false), Clock::new(true)],
         }
@@ -204,6 +207,19 @@ impl Soft {
         Ok(())
     }
 
+    /// Keeps an event that found no room in the eventlist for the next scan.
+    pub(crate) fn spill(&mut self, event: KEvent) -> Result<()> {
+        self.bell.hang(self.kq)?;
+        self.spilt.push_back(event);
+        self.announce();
+        Ok(())
+    }
+
+    /// The next event that found no room before.
+    pub(crate) fn take_spilt(&mut self) -> Option<KEvent> {
+        self.spilt.pop_front()
+    }
+
     /// The next descriptor's knote that was forced.
     pub(crate) fn take_forced(&mut self) -> Option<Key> {
         self.forced.pop_front()
@@ -211,7 +227,7 @@ impl Soft {
 
     /// Makes the queue's descriptor ready if, and only if, somebody stands in the line.
     fn announce(&mut self) {
-        if self.line.is_empty() && self.forced.is_empty() {
+        if self.line.is_empty() && self.forced.is_empty() && self.spilt.is_empty() {
             self.bell.hush()
         } else {
             self.bell.ring()
