@@ -80,6 +80,7 @@ struct kevent {
 /* READ, WRITE, EXCEPT. */
 #define NOTE_LOWAT	0x0001
 #define NOTE_FILE_POLL	0x0002
+#define NOTE_NODATA	0x00010000	/* data is not wanted: saves asking; ours */
 #define NOTE_OOB	0x0002
 
 /* VNODE. */

@@ -4,10 +4,10 @@
 //! lane that holds no other of this descriptor's. So an event of an edge registration is for one
 //! knote, and an event of a level one may be for several.
 
-use std::collections::HashMap;
 use std::os::fd::RawFd;
 
 use nix::errno::Errno;
+use rustc_hash::FxHashMap;
 
 use crate::event::{EvFlags, EventFilter, KEvent};
 
@@ -24,7 +24,7 @@ pub(crate) struct Descriptors {
     lists: Vec<Knotes>,
     pub(crate) lanes: Lanes,
     /// `ext` of the few knotes that have one.
-    exts: HashMap<(RawFd, EventFilter), [u64; 4]>,
+    exts: FxHashMap<(RawFd, EventFilter), [u64; 4]>,
     last_token: u32,
     /// How many knotes the program has.
     pub(crate) count: usize,
@@ -35,7 +35,7 @@ impl Descriptors {
         Self {
             lists: Vec::new(),
             lanes: Lanes::new(kq),
-            exts: HashMap::new(),
+            exts: FxHashMap::default(),
             last_token: 0,
             count: 0,
         }

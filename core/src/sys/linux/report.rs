@@ -27,11 +27,17 @@ pub(crate) fn report(knote: &mut Knote, fd: RawFd, bits: u32) -> Option<Report> 
     if !concerns(knote.filter, bits) {
         return None;
     }
-    if knote.kind == Kind::Unknown {
+    let no_data = knote.fflags & FilterFlag::NOTE_NODATA.bits() != 0;
+    if knote.kind == Kind::Unknown && (!no_data || bits & HUP != 0) {
         knote.kind = Kind::of(fd);
     }
     if is_unconnected(knote.kind, bits) {
         return None;
+    }
+    if no_data && knote.filter != EventFilter::EVFILT_EXCEPT {
+        let gone =
+            if knote.filter == EventFilter::EVFILT_READ { RDHUP | HUP | ERR } else { HUP | ERR };
+        return Some(Report { flags: eof_flag(bits & gone != 0), ..Report::default() });
     }
     let mark = (knote.fflags & FilterFlag::NOTE_LOWAT.bits() != 0).then_some(knote.data);
     match knote.filter {

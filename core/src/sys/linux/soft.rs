@@ -3,10 +3,11 @@
 //! One that has something to report is *active* and stands in a line; the bell makes the queue's
 //! descriptor ready while anybody stands there.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::os::fd::RawFd;
 
 use nix::errno::Errno;
+use rustc_hash::FxHashMap;
 
 use crate::event::{EvFlags, EventFilter, KEvent};
 
@@ -58,7 +59,7 @@ impl SoftKnote {
 #[derive(Debug)]
 pub(crate) struct Soft {
     kq: RawFd,
-    knotes: HashMap<Key, SoftKnote>,
+    knotes: FxHashMap<Key, SoftKnote>,
     line: VecDeque<Key>,
     /// Descriptors' knotes that are to be reported whatever their condition (EV_FORCEONESHOT).
     forced: VecDeque<Key>,
@@ -72,7 +73,7 @@ impl Soft {
     pub(crate) fn new(kq: RawFd) -> Self {
         Self {
             kq,
-            knotes: HashMap::new(),
+            knotes: FxHashMap::default(),
             line: VecDeque::new(),
             forced: VecDeque::new(),
             spilt: VecDeque::new(),
