@@ -60,6 +60,13 @@ pub(crate) fn count(counter: &AtomicU64, more: u64) {
     counter.fetch_add(more, Ordering::Relaxed);
 }
 
+/// Adds to one counter that is only changed under its queue's lock, which spares the bus lock. What
+/// is added may be a difference that wraps.
+#[inline]
+pub(crate) fn count_locked(counter: &AtomicU64, more: u64) {
+    counter.store(counter.load(Ordering::Relaxed).wrapping_add(more), Ordering::Relaxed);
+}
+
 /// Takes from one counter that says how many there are.
 #[inline]
 pub(crate) fn uncount(counter: &AtomicU64, less: u64) {

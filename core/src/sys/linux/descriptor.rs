@@ -24,7 +24,7 @@ pub(crate) struct Descriptors {
     lists: Vec<Knotes>,
     pub(crate) lanes: Lanes,
     /// `ext` of the few knotes that have one.
-    exts: FxHashMap<(RawFd, EventFilter), [u64; 4]>,
+    exts: Exts,
     last_token: u32,
     /// How many knotes the program has.
     pub(crate) count: usize,
@@ -241,20 +241,27 @@ impl Descriptors {
         sink: &mut Sink,
         budget: usize,
     ) {
-        let Some(list) = self.lists.get(fd as usize) else { return };
-        let Some(one) = list.iter().find(|k| k.lane == lane) else { return };
-        if one.token != token || one.armed == 0 {
-            return;
-        }
-        let (armed, before) = (one.armed, sink.len());
-        let mut turn = Turn::default();
-        for filter in list.iter().filter(|k| k.lane == lane).map(|k| k.filter).collect::<Filters>()
-        {
-            if sink.len() - before < budget {
-                self.offer(fd, filter, bits, sink, &mut turn);
+        let Some(list) = self.lists.get_mut(fd as usize) else { return };
+        let (exts, before) = (&self.exts, sink.len());
+        let (mut turn, mut armed) = (Turn::default(), 0);
+        list.for_each_mut(|knote| {
+            if knote.lane != lane || knote.token != token || knote.armed == 0 {
+                return;
             }
+            armed = knote.armed;
+            turn.edge |= knote.is_edge();
+            if knote.state == State::Enabled
+                && sink.len() - before < budget
+                && let Some(what) = report(knote, fd, bits)
+            {
+                fire(knote, fd, what, exts, sink, &mut turn);
+            }
+        });
+        if armed == 0 {
+            return; // of a registration that is over
         }
-        if turn.knotes_fired {
+        if turn.fired {
+            self.count -= turn.gone;
             // A number closed meanwhile is found out at the next touch.
             let _ = self.after_firing(fd, lane, armed);
         } else if turn.reported == 0 && armed & HUSHED == 0 && (!turn.edge || armed & ONCE != 0) {
@@ -268,60 +275,6 @@ impl Descriptors {
         }
         if sink.len() - before == budget && turn.reported > 0 && budget < LANES {
             self.rotate(fd, turn.last);
-        }
-    }
-
-    /// Lets one knote say whether these poll bits mean something to it, and report.
-    fn offer(
-        &mut self,
-        fd: RawFd,
-        filter: EventFilter,
-        bits: u32,
-        sink: &mut Sink,
-        turn: &mut Turn,
-    ) {
-        let Some(knote) = self.lists[fd as usize].get_mut(filter) else { return };
-        turn.edge |= knote.is_edge();
-        if knote.state != State::Enabled {
-            return;
-        }
-        let Some(what) = report(knote, fd, bits) else { return };
-        turn.reported += 1;
-        turn.last = Some(filter);
-        self.fire(fd, filter, what, sink, turn);
-    }
-
-    fn fire(
-        &mut self,
-        fd: RawFd,
-        filter: EventFilter,
-        what: Report,
-        sink: &mut Sink,
-        turn: &mut Turn,
-    ) {
-        let ext = if self.exts.is_empty() {
-            [0; 4]
-        } else {
-            self.exts.get(&(fd, filter)).copied().unwrap_or_default()
-        };
-        let Some(knote) = self.lists[fd as usize].get_mut(filter) else { return };
-        sink.push(KEvent {
-            ident: fd as usize,
-            filter: filter as i16,
-            flags: knote.flags | what.flags,
-            fflags: what.fflags,
-            data: what.data,
-            udata: knote.udata,
-            ext,
-        });
-        if knote.has(EvFlags::EV_ONESHOT) {
-            knote.state = State::Ghost;
-            turn.knotes_fired = true;
-            self.count -= 1;
-            self.keep_ext(fd, filter, [0; 4]);
-        } else if knote.has(EvFlags::EV_DISPATCH) {
-            knote.state = State::Disabled;
-            turn.knotes_fired = true;
         }
     }
 
@@ -352,14 +305,15 @@ impl Descriptors {
 
     /// Reports a knote that EV_FORCEONESHOT was asked of.
     pub(crate) fn force(&mut self, fd: RawFd, filter: EventFilter, sink: &mut Sink) {
-        let Some(knote) = self.list(fd).get_mut(filter).filter(|k| k.state == State::Enabled)
-        else {
+        let Some(list) = self.lists.get_mut(fd as usize) else { return };
+        let Some(knote) = list.get_mut(filter).filter(|k| k.state == State::Enabled) else {
             return;
         };
         let what = report(knote, fd, poll_now(fd)).unwrap_or_default();
         let (lane, armed) = (knote.lane, knote.armed);
         let mut turn = Turn::default();
-        self.fire(fd, filter, what, sink, &mut turn);
+        fire(knote, fd, what, &self.exts, sink, &mut turn);
+        self.count -= turn.gone;
         let _ = self.after_firing(fd, lane, armed & !ONCE);
     }
 
@@ -420,15 +374,44 @@ impl Sync {
     const ASK: Self = Self { first: false, fresh: false, ask: true };
 }
 
-type Filters = smallvec::SmallVec<[EventFilter; LANES]>;
+type Exts = FxHashMap<(RawFd, EventFilter), [u64; 4]>;
 
 /// What one event led to.
 #[derive(Default)]
 struct Turn {
     reported: usize,
     last: Option<EventFilter>,
-    knotes_fired: bool,
+    /// A knote fired that reports once.
+    fired: bool,
+    /// How many oneshot knotes are gone.
+    gone: usize,
     edge: bool,
+}
+
+/// Puts a knote's event into the sink; a knote that reports once is disabled, or a ghost, from then.
+fn fire(knote: &mut Knote, fd: RawFd, what: Report, exts: &Exts, sink: &mut Sink, turn: &mut Turn) {
+    let ext = match exts.is_empty() {
+        true => [0; 4],
+        false => exts.get(&(fd, knote.filter)).copied().unwrap_or_default(),
+    };
+    sink.push(KEvent {
+        ident: fd as usize,
+        filter: knote.filter as i16,
+        flags: knote.flags | what.flags,
+        fflags: what.fflags,
+        data: what.data,
+        udata: knote.udata,
+        ext,
+    });
+    turn.reported += 1;
+    turn.last = Some(knote.filter);
+    if knote.has(EvFlags::EV_ONESHOT) {
+        knote.state = State::Ghost;
+        (turn.fired, turn.gone) = (true, turn.gone + 1);
+    } else if knote.has(EvFlags::EV_DISPATCH) {
+        knote.state = State::Disabled;
+        turn.fired = true;
+    }
 }
 
 /// The descriptor's poll bits at this moment; 0 where it is closed.

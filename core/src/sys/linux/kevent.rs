@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use libc::{c_int, timespec};
 use nix::errno::Errno;
 
-use crate::counters::{count, uncount};
+use crate::counters::{count, count_locked};
 use crate::event::{EV_SYSFLAGS, EvFlags, EventFilter, KEvent};
 
 use super::abi::Wait;
@@ -125,8 +125,8 @@ unsafe fn apply(caller: Caller, changes: *const KEvent, n: usize, sink: &mut Sin
         Rules::Kqueue => caller,
         Rules::Epoll => both_rules::make_inner(caller)?,
     };
-    let counters = &caller.queue.counters;
     let mut knotes = caller.queue.knotes(caller.life)?;
+    let counters = &caller.queue.counters;
     let before = knotes.count();
     let mut done = Ok(());
     for at in 0..n {
@@ -136,7 +136,7 @@ unsafe fn apply(caller: Caller, changes: *const KEvent, n: usize, sink: &mut Sin
             continue; // FreeBSD skips it
         }
         change.flags &= !EV_SYSFLAGS;
-        count(&counters.changes, 1);
+        count_locked(&counters.changes, 1);
         let result = knotes.change(&change);
         let receipt = change.flags & EvFlags::EV_RECEIPT.bits() != 0;
         if result.is_err() || receipt {
@@ -150,18 +150,8 @@ unsafe fn apply(caller: Caller, changes: *const KEvent, n: usize, sink: &mut Sin
             }
         }
     }
-    let after = knotes.count();
-    drop(knotes);
-    note_count(caller.queue, before, after);
+    count_locked(&counters.knotes, (knotes.count() as u64).wrapping_sub(before as u64));
     done
-}
-
-fn note_count(queue: &Queue, before: usize, after: usize) {
-    if after > before {
-        count(&queue.counters.knotes, (after - before) as u64);
-    } else if after < before {
-        uncount(&queue.counters.knotes, (before - after) as u64);
-    }
 }
 
 /// Waits until there is something for the sink, or the time is over.
@@ -196,7 +186,6 @@ fn scan(caller: Caller, sink: &mut Sink, timeout: Option<&timespec>, wait: Wait)
             left = Some(timer::timespec(deadline - now));
         }
     }
-    count(&caller.queue.counters.events, sink.len() as u64);
     Ok(sink.len())
 }
 
@@ -236,7 +225,7 @@ fn deliver(caller: Caller, events: &[libc::epoll_event], sink: &mut Sink) -> Res
         return both_rules::deliver(caller, events, sink);
     }
     let mut knotes = caller.queue.knotes(caller.life)?;
-    let before = knotes.count();
+    let (before, had) = (knotes.count(), sink.len());
     let mut soft = events.is_empty();
     let mut fired = None;
     for (at, event) in events.iter().enumerate() {
@@ -267,9 +256,9 @@ fn deliver(caller: Caller, events: &[libc::epoll_event], sink: &mut Sink) -> Res
         let budget = sink.room();
         knotes.report_soft(sink, budget);
     }
-    let after = knotes.count();
-    drop(knotes);
-    note_count(caller.queue, before, after);
+    let counters = &caller.queue.counters;
+    count_locked(&counters.events, (sink.len() - had) as u64);
+    count_locked(&counters.knotes, (knotes.count() as u64).wrapping_sub(before as u64));
     Ok(())
 }
 

@@ -14,7 +14,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use nix::errno::Errno;
 
-use crate::counters::{Counters, Live, uncount};
+use crate::counters::{Counters, Live, count_locked};
 
 use super::both_rules;
 use super::descriptor::Descriptors;
@@ -199,7 +199,8 @@ pub fn closing(fd: RawFd) {
         if let Ok(mut knotes) = queue.knotes(queue.life()) {
             let before = knotes.count();
             knotes.descriptors.close(fd);
-            uncount(&queue.counters.knotes, (before - knotes.count()) as u64);
+            let gone = (before - knotes.count()) as u64;
+            count_locked(&queue.counters.knotes, gone.wrapping_neg());
         }
     }
     forget(fd);
