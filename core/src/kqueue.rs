@@ -74,7 +74,7 @@ impl Kqueue {
         eventlist: &mut [KEvent],
         timeout_opt: Option<timespec>,
     ) -> Result<usize, Errno> {
-        if !self.is_ours() {
+        if !self.caller.queue.is_of_this_process() {
             return Err(Errno::EBADF);
         }
         // SAFETY: two slices, and `kevent::wait` is sound for any room.

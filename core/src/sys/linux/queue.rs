@@ -119,6 +119,12 @@ impl Queue {
         Ok(Locked(guard))
     }
 
+    /// Whether this process opened it, and did not inherit it.
+    #[inline]
+    pub(crate) fn is_of_this_process(&self) -> bool {
+        self.generation.load(Ordering::Relaxed) == fork::generation()
+    }
+
     /// No wait returns more events than this: each knote has at most one. (With room for those that
     /// other threads add meanwhile: who adds more gets the rest next time.)
     pub(crate) fn most_events(&self) -> usize {
@@ -136,8 +142,7 @@ pub(crate) fn find(fd: RawFd) -> Option<&'static Queue> {
     let queue = QUEUES.get(fd)?.load(Ordering::Acquire);
     // SAFETY: the table holds null or a queue leaked by `open`.
     let queue = unsafe { queue.as_ref() }?;
-    let ours = queue.generation.load(Ordering::Relaxed) == fork::generation();
-    (ours && queue.is_open()).then_some(queue)
+    (queue.is_of_this_process() && queue.is_open()).then_some(queue)
 }
 
 /// Makes the object of a queue whose new descriptor is `fd`; None where the number is too high for

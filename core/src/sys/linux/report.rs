@@ -23,33 +23,52 @@ const HUP: u32 = libc::EPOLLHUP as u32;
 const RDHUP: u32 = libc::EPOLLRDHUP as u32;
 
 /// Whether the bits mean something to the knote, and what.
+#[inline]
 pub(crate) fn report(knote: &mut Knote, fd: RawFd, bits: u32) -> Option<Report> {
+    let gone = match knote.filter {
+        EventFilter::EVFILT_READ => RDHUP | HUP | ERR,
+        _ => HUP | ERR,
+    };
+    // The common case first: nothing is known but the bits, and nothing else is wanted.
+    if knote.fflags & FilterFlag::NOTE_NODATA.bits() != 0
+        && bits & gone == 0
+        && knote.filter != EventFilter::EVFILT_EXCEPT
+    {
+        return concerns(knote.filter, bits).then_some(Report::default());
+    }
+    report_fully(knote, fd, bits, bits & gone != 0)
+}
+
+fn report_fully(knote: &mut Knote, fd: RawFd, bits: u32, eof: bool) -> Option<Report> {
     if !concerns(knote.filter, bits) {
         return None;
     }
-    let no_data = knote.fflags & FilterFlag::NOTE_NODATA.bits() != 0;
-    if knote.kind == Kind::Unknown && (!no_data || bits & HUP != 0) {
+    if knote.filter == EventFilter::EVFILT_EXCEPT {
+        return Some(Report { fflags: FilterFlag::NOTE_OOB.bits(), ..Report::default() });
+    }
+    if knote.kind == Kind::Unknown {
         knote.kind = Kind::of(fd);
     }
     if is_unconnected(knote.kind, bits) {
         return None;
     }
-    if no_data && knote.filter != EventFilter::EVFILT_EXCEPT {
-        let gone =
-            if knote.filter == EventFilter::EVFILT_READ { RDHUP | HUP | ERR } else { HUP | ERR };
-        return Some(Report { flags: eof_flag(bits & gone != 0), ..Report::default() });
+    let flags = if eof { EvFlags::EV_EOF.bits() } else { 0 };
+    if knote.fflags & FilterFlag::NOTE_NODATA.bits() != 0 {
+        return Some(Report { flags, ..Report::default() });
     }
-    let mark = (knote.fflags & FilterFlag::NOTE_LOWAT.bits() != 0).then_some(knote.data);
-    match knote.filter {
-        EventFilter::EVFILT_READ => read(fd, knote.kind, bits, mark),
-        EventFilter::EVFILT_WRITE => write(fd, knote.kind, bits, mark),
-        EventFilter::EVFILT_EXCEPT => {
-            Some(Report { fflags: FilterFlag::NOTE_OOB.bits(), ..Report::default() })
-        }
-        _ => None,
+    let data = match knote.filter {
+        EventFilter::EVFILT_WRITE => data::writable(fd, knote.kind),
+        _ if bits & IN == 0 => 0,
+        _ => data::readable(fd, knote.kind),
+    };
+    let low_water = knote.fflags & FilterFlag::NOTE_LOWAT.bits() != 0;
+    if low_water && data < knote.data && !eof {
+        return None;
     }
+    Some(Report { flags, fflags: 0, data })
 }
 
+#[inline]
 fn concerns(filter: EventFilter, bits: u32) -> bool {
     let wanted = match filter {
         EventFilter::EVFILT_READ => IN | RDHUP | HUP | ERR,
@@ -63,28 +82,6 @@ fn concerns(filter: EventFilter, bits: u32) -> bool {
 /// nothing of it. A connection that was hung up comes with IN and RDHUP too.
 fn is_unconnected(kind: Kind, bits: u32) -> bool {
     kind == Kind::Socket && bits & HUP != 0 && bits & (IN | RDHUP | ERR) == 0
-}
-
-fn read(fd: RawFd, kind: Kind, bits: u32, mark: Option<i64>) -> Option<Report> {
-    let eof = bits & (RDHUP | HUP | ERR) != 0;
-    let data = if bits & IN == 0 { 0 } else { data::readable(fd, kind) };
-    if mark.is_some_and(|mark| data < mark) && !eof {
-        return None;
-    }
-    Some(Report { flags: eof_flag(eof), fflags: 0, data })
-}
-
-fn write(fd: RawFd, kind: Kind, bits: u32, mark: Option<i64>) -> Option<Report> {
-    let eof = bits & (HUP | ERR) != 0;
-    let data = data::writable(fd, kind);
-    if mark.is_some_and(|mark| data < mark) && !eof {
-        return None;
-    }
-    Some(Report { flags: eof_flag(eof), fflags: 0, data })
-}
-
-fn eof_flag(eof: bool) -> u16 {
-    if eof { EvFlags::EV_EOF.bits() } else { 0 }
 }
 
 #[cfg(test)]
