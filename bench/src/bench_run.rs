@@ -6,20 +6,27 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use clap::Parser;
 
-use crate::cli::{Cli, Command, Common};
+use crate::cli::{Cli, Command, Common, ReportArgs};
 use crate::ctx::Ctx;
 use crate::iface::{Choice, Interfaces, libs};
 use crate::measure::Plan;
 use crate::model::{Bench, FORMAT, Run, Settings};
-use crate::{compare, epoll_bench, host, micro, pipetest, poll_table, poller_bench, scale, table};
+use crate::{
+    compare, epoll_bench, host, html, micro, pipetest, poll_table, poller_bench, scale, table,
+};
 
 /// Does what the command line says.
 pub(crate) fn main(cli: &Cli) -> Result<()> {
-    if let Command::Compare(args) = &cli.command {
-        let text = compare::files(&args.before, &args.after, args.percent)?;
-        print!("{text}");
-        return Ok(());
+    match &cli.command {
+        Command::Compare(args) => {
+            let text = compare::files(&args.before, &args.after, args.percent)?;
+            print!("{text}");
+            return Ok(());
+        }
+        Command::Report(args) => return report(args),
+        _ => {}
     }
     measure(cli)
 }
@@ -62,6 +69,9 @@ fn plan(common: &Common) -> Result<Plan> {
 }
 
 fn run(ctx: &Ctx, command: &Command) -> Result<Vec<Bench>> {
+    if let Command::All = command {
+        return all(ctx);
+    }
     Ok(vec![match command {
         Command::Pipetest(args) => pipetest::run(ctx, args)?,
         Command::Poller(args) => poller_bench::run(ctx, args)?,
@@ -69,8 +79,29 @@ fn run(ctx: &Ctx, command: &Command) -> Result<Vec<Bench>> {
         Command::Scale(args) => scale::run(ctx, args)?,
         Command::Micro(args) => micro::run(ctx, args)?,
         Command::PollTable(args) => poll_table::run(ctx, args)?,
-        Command::Compare(_) | Command::Probe => unreachable!("it measures nothing"),
+        Command::All | Command::Compare(_) | Command::Report(_) | Command::Probe => {
+            unreachable!("it measures nothing")
+        }
     }])
+}
+
+/// Each benchmark with its defaults. One that cannot be run does not take the others with it.
+fn all(ctx: &Ctx) -> Result<Vec<Bench>> {
+    let names: &[&str] = &["pipetest", "poller", "epoll-bench", "scale", "micro", "poll-table"];
+    let mut benches = Vec::new();
+    for name in names {
+        // What clap makes of the bare subcommand are its defaults.
+        let command = Cli::try_parse_from(["bench", name])?.command;
+        match run(ctx, &command) {
+            Ok(done) => benches.extend(done),
+            Err(e) => {
+                let mut bench = Bench::new(name, "could not be run");
+                bench.note(format!("{e:#}"));
+                benches.push(bench);
+            }
+        }
+    }
+    Ok(benches)
 }
 
 /// Prints the tables and writes the files that were asked for.
@@ -100,10 +131,31 @@ fn publish(common: &Common, ctx: &Ctx, benches: Vec<Bench>) -> Result<()> {
     if let Some(path) = &common.json {
         write_json(&run, path)?;
     }
+    if let Some(path) = &common.html {
+        fs::write(path, html::report(&run)?).with_context(|| path.display().to_string())?;
+    }
     if common.save {
         let path = keep_at(&run)?;
         write_json(&run, &path)?;
         eprintln!("kept as {}", path.display());
+    }
+    Ok(())
+}
+
+fn report(args: &ReportArgs) -> Result<()> {
+    let mut runs = args.runs.iter().map(|path| compare::read(path));
+    let mut run = runs.next().context("no results file")??;
+    for more in runs {
+        run.benches.extend(more?.benches);
+    }
+    fs::write(&args.out, html::report(&run)?).with_context(|| args.out.display().to_string())?;
+    eprintln!("{}", args.out.display());
+    if let Some(dir) = &args.pictures {
+        fs::create_dir_all(dir)?;
+        for picture in html::pictures(&run)? {
+            let path = dir.join(picture.name).with_extension("svg");
+            fs::write(&path, picture.svg).with_context(|| path.display().to_string())?;
+        }
     }
     Ok(())
 }

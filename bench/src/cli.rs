@@ -40,9 +40,13 @@ pub(crate) enum Command {
     Micro(MicroArgs),
     /// poll and select at the cost of what is ready, with the targets
     PollTable(PollTableArgs),
+    /// Every one of the above with its defaults
+    All,
     /// What is measured in a process of its own (started by the others)
     #[command(hide = true)]
     Probe,
+    /// Draws the report, or its pictures, of results files
+    Report(ReportArgs),
     /// What got faster or slower between two results files, beyond noise
     Compare(CompareArgs),
 }
@@ -69,6 +73,20 @@ pub(crate) struct CompareArgs {
     /// Changes below this many percent are not worth a line
     #[arg(long, default_value_t = 3.0)]
     pub(crate) percent: f64,
+}
+
+/// Results files and what to make of them.
+#[derive(Args, Debug)]
+pub(crate) struct ReportArgs {
+    /// Results (JSON); of several, the benchmarks are put one after the other
+    #[arg(required = true)]
+    pub(crate) runs: Vec<PathBuf>,
+    /// The report
+    #[arg(short, long, value_name = "FILE", default_value = "report.html")]
+    pub(crate) out: PathBuf,
+    /// Writes each picture as an SVG file of its own into this directory too
+    #[arg(long, value_name = "DIR")]
+    pub(crate) pictures: Option<PathBuf>,
 }
 
 /// Options of every measurement.
@@ -102,6 +120,9 @@ pub(crate) struct Common {
     /// Writes the results as JSON (`-`: standard output, instead of the tables)
     #[arg(long, global = true, value_name = "FILE")]
     pub(crate) json: Option<PathBuf>,
+    /// Writes the report: tables and plots in one file
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) html: Option<PathBuf>,
     /// Keeps the results in bench/results/, named by date, commit and benchmark
     #[arg(long, global = true)]
     pub(crate) save: bool,

@@ -169,7 +169,7 @@ fn render(report: &Report) -> String {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use crate::measure::Row;
     use crate::model::{Bench, Host, Settings};
@@ -178,6 +178,11 @@ mod tests {
         let lanes = vec![("epoll".into(), None), ("compat-epoll".into(), None)];
         let mut bench = Bench::new("micro", "");
         bench.cases.push(row.case(lanes, &[native.to_vec(), ours.to_vec()]));
+        run_of(vec![bench])
+    }
+
+    /// A run with these benchmarks on some machine.
+    pub(crate) fn run_of(benches: Vec<Bench>) -> Run {
         Run {
             format: FORMAT,
             date: "2000-01-01T00:00:00Z".into(),
@@ -190,7 +195,7 @@ mod tests {
                 quick: false,
                 profile: "release".into(),
             },
-            benches: vec![bench],
+            benches,
         }
     }
 

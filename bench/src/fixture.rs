@@ -56,6 +56,21 @@ pub(crate) fn pipes(n: usize) -> Result<Vec<Pipe>> {
     (0..n).map(|_| Pipe::new()).collect()
 }
 
+/// Descriptors that take one number each.
+pub(crate) fn eventfds(n: usize) -> Result<Vec<OwnedFd>> {
+    (0..n)
+        .map(|_| {
+            // SAFETY: takes no pointer.
+            let fd = unsafe { libc::eventfd(0, libc::EFD_NONBLOCK | libc::EFD_CLOEXEC) };
+            if fd < 0 {
+                return Err(io::Error::last_os_error()).context("eventfd");
+            }
+            // SAFETY: eventfd gave us the number, and nobody else has it.
+            Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+        })
+        .collect()
+}
+
 /// Writes one byte. libc's write, since the benchmarks hold plain numbers and since no compat
 /// library hooks it.
 #[inline]

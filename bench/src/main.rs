@@ -8,6 +8,7 @@ mod ctx;
 mod epoll_bench;
 mod fixture;
 mod host;
+mod html;
 mod iface;
 mod measure;
 mod micro;

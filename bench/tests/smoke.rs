@@ -23,8 +23,9 @@ fn quick(args: &[&str]) -> Value {
     for note in benches[0]["notes"].as_array().expect("a list") {
         let note = note.as_str().expect("text");
         println!("{}: {note}", args[0]);
-        // What was found must work; what was not found is said above.
-        assert!(!note.contains("failed"), "{note}");
+        // What was found must work; what was not found is said above. A filter that a kqueue does
+        // not have is EINVAL.
+        assert!(!note.contains("failed") || note.contains("Invalid argument"), "{note}");
         assert!(!note.contains('/'), "a path is in the results: {note}");
     }
     benches[0].clone()

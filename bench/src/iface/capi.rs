@@ -18,9 +18,9 @@ fn check(value: c_int) -> io::Result<usize> {
 /// epoll(7).
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct EpollApi {
-    create1: unsafe extern "C" fn(c_int) -> c_int,
-    ctl: unsafe extern "C" fn(c_int, c_int, c_int, *mut libc::epoll_event) -> c_int,
-    wait: unsafe extern "C" fn(c_int, *mut libc::epoll_event, c_int, c_int) -> c_int,
+    pub(super) create1: unsafe extern "C" fn(c_int) -> c_int,
+    pub(super) ctl: unsafe extern "C" fn(c_int, c_int, c_int, *mut libc::epoll_event) -> c_int,
+    pub(super) wait: unsafe extern "C" fn(c_int, *mut libc::epoll_event, c_int, c_int) -> c_int,
 }
 
 impl EpollApi {

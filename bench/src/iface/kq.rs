@@ -5,6 +5,7 @@ use std::io;
 use std::os::fd::RawFd;
 
 use anyhow::{Context, Result, bail};
+use kq_core::{EvFlags, EventFilter, FilterFlag};
 use libc::timespec;
 
 use super::capi::KqueueApi;
@@ -162,25 +163,92 @@ impl<L: Layout> Kq for CKqueue<L> {
 
 /// How a library lays out struct kevent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Stride {
+enum Stride {
     Full,
     Compact,
 }
 
-/// A kqueue library under test.
+/// A kqueue implementation under test.
 #[derive(Clone, Debug)]
-pub(crate) struct KqueueLib {
+pub(crate) struct Source {
     pub(crate) name: String,
-    pub(crate) api: KqueueApi,
-    pub(crate) stride: Stride,
+    kind: SourceKind,
 }
 
-impl KqueueLib {
-    /// Loads the functions and finds the layout.
-    pub(crate) fn load(name: &str, lib: &Lib) -> Result<Self> {
+#[derive(Clone, Copy, Debug)]
+enum SourceKind {
+    /// A C library.
+    Library(KqueueApi, Stride),
+    /// The engine itself, as a Rust program has it.
+    Core,
+}
+
+/// Something that is done with any kind of kqueue: what a closure generic in `K` would be.
+pub(crate) trait WithKq {
+    type Out;
+
+    /// Is given the way to make queues.
+    fn run<K: Kq + 'static>(
+        self,
+        make: impl Fn() -> io::Result<K> + Send + Sync + 'static,
+    ) -> Self::Out;
+}
+
+impl Source {
+    /// Takes a library's functions and finds its layout.
+    pub(crate) fn library(name: &str, lib: &Lib) -> Result<Self> {
         let api = KqueueApi::load(lib)?;
-        let stride = layout_of(api).with_context(|| format!("{name}: size of struct kevent"))?;
-        Ok(Self { name: name.into(), api, stride })
+        let stride = layout_of(api).context("size of struct kevent")?;
+        Ok(Self { name: name.into(), kind: SourceKind::Library(api, stride) })
+    }
+
+    /// The engine, as this program is linked with it.
+    pub(crate) fn core() -> Self {
+        Self { name: "kqueue".into(), kind: SourceKind::Core }
+    }
+
+    /// Whether it is one of ours, and has our targets.
+    pub(crate) fn is_ours(&self) -> bool {
+        matches!(self.name.as_str(), "kqueue" | "kqueue-c")
+    }
+
+    /// Does something with queues of this kind.
+    pub(crate) fn with<W: WithKq>(&self, what: W) -> W::Out {
+        match self.kind {
+            SourceKind::Library(api, Stride::Full) => what.run(move || CKqueue::<Full>::new(api)),
+            SourceKind::Library(api, Stride::Compact) => {
+                what.run(move || CKqueue::<Compact>::new(api))
+            }
+            SourceKind::Core => what.run(|| Ok(kq_core::Kqueue::new()?)),
+        }
+    }
+}
+
+impl Kq for kq_core::Kqueue {
+    type Event = kq_core::KEvent;
+
+    #[inline]
+    fn event(ident: usize, filter: i16, flags: u16, fflags: u32, data: i64) -> Self::Event {
+        // An empty slot has no filter; any will do.
+        let filter = EventFilter::try_from(filter).unwrap_or(EventFilter::EVFILT_READ);
+        let (flags, fflags) =
+            (EvFlags::from_bits_retain(flags), FilterFlag::from_bits_retain(fflags));
+        kq_core::KEvent::new(ident, filter, flags, fflags, data as isize, 0)
+    }
+
+    #[inline]
+    fn ident(event: &Self::Event) -> usize {
+        event.ident()
+    }
+
+    #[inline]
+    fn kevent(
+        &self,
+        changes: &[Self::Event],
+        events: &mut [Self::Event],
+        timeout: Option<&timespec>,
+    ) -> io::Result<usize> {
+        Ok(self.kevent(changes, events, timeout.copied())?)
     }
 }
 
@@ -215,6 +283,15 @@ fn layout_of(api: KqueueApi) -> Result<Stride> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_full_event_is_the_engines() {
+        let ours = <kq_core::Kqueue as Kq>::event(7, EVFILT_USER, EV_ADD, NOTE_TRIGGER, -3);
+        let (size, ident) = (size_of_val(&ours), ours.ident());
+        assert_eq!((size, ident, ours.data()), (size_of::<Full>(), 7, -3));
+        assert_eq!(ours.flags().bits(), EV_ADD);
+        assert_eq!(ours.fflags().bits(), NOTE_TRIGGER);
+    }
 
     #[test]
     fn layouts_have_their_systems_sizes() {

@@ -10,9 +10,10 @@ pub(crate) mod capi;
 pub(crate) mod kq;
 pub(crate) mod libs;
 pub(crate) mod poller;
+mod rust;
 
 use capi::{CloseApi, EpollApi, PollApi, SelectApi};
-use kq::{CKqueue, Compact, Full, KqueueLib, Stride};
+use kq::{Kq, Source, WithKq};
 use libs::Lib;
 use poller::{EpollPoller, KqPoller, PollPoller, Poller, SelectPoller, Want};
 
@@ -66,13 +67,14 @@ pub(crate) struct Interfaces {
     pub(crate) poll: PollApi,
     pub(crate) select: SelectApi,
     pub(crate) close: CloseApi,
-    pub(crate) compat_epoll: Option<EpollApi>,
+    /// compat-epoll by its C library and by its crate.
+    pub(crate) compat_epolls: Vec<(&'static str, EpollApi)>,
     pub(crate) compat_poll: Option<PollApi>,
     pub(crate) compat_select: Option<SelectApi>,
     /// close and kin as this process's own code calls them, hooked where a library hooks them.
     pub(crate) hooked_close: Option<CloseApi>,
     /// Ours first, then those of `--lib`.
-    pub(crate) kqueues: Vec<KqueueLib>,
+    pub(crate) kqueues: Vec<Source>,
     all: Vec<Interface>,
     /// Interfaces that this run has to do without, and why.
     pub(crate) missing: Vec<String>,
@@ -113,14 +115,17 @@ impl Interfaces {
             poll: PollApi::load(&libc)?,
             select: SelectApi::load(&libc)?,
             close: CloseApi::load(&libc)?,
-            compat_epoll: epoll.as_ref().map(EpollApi::load).transpose()?,
+            compat_epolls: vec![("compat-epoll-rust", rust::epoll())],
             compat_poll: poll.as_ref().map(PollApi::load).transpose()?,
             compat_select: select.as_ref().map(SelectApi::load).transpose()?,
             hooked_close: hooks.map(CloseApi::load).transpose()?,
-            kqueues: Vec::new(),
+            kqueues: vec![Source::core()],
             all: Vec::new(),
             missing,
         };
+        if let Some(lib) = &epoll {
+            this.compat_epolls.insert(0, ("compat-epoll", EpollApi::load(lib)?));
+        }
         this.open_kqueues(choice);
         this.list();
         this.keep(&choice.only)?;
@@ -137,7 +142,7 @@ impl Interfaces {
                 self.missing.push(format!("{name} is left out: its library is not there"));
                 continue;
             }
-            match libs::open(path).and_then(|lib| KqueueLib::load(&name, &lib)) {
+            match libs::open(path).and_then(|lib| Source::library(&name, &lib)) {
                 Ok(lib) => self.kqueues.push(lib),
                 Err(e) => self.missing.push(format!("{name} is left out: {e:#}")),
             }
@@ -161,22 +166,14 @@ impl Interfaces {
             let open = Box::new(move |_| Ok(Box::new(PollPoller::new(api)) as _));
             add(name, Family::Poll, name == "poll", open);
         }
-        for (name, api) in [("epoll", Some(self.epoll)), ("compat-epoll", self.compat_epoll)] {
-            let Some(api) = api else { continue };
+        let epolls =
+            std::iter::once(("epoll", self.epoll)).chain(self.compat_epolls.iter().copied());
+        for (name, api) in epolls {
             let open = Box::new(move |max| Ok(Box::new(EpollPoller::new(api, max)?) as _));
             add(name, Family::Epoll, name == "epoll", open);
         }
-        for lib in &self.kqueues {
-            let api = lib.api;
-            let open: Open = match lib.stride {
-                Stride::Full => Box::new(move |max| {
-                    Ok(Box::new(KqPoller::new(CKqueue::<Full>::new(api)?, max)) as _)
-                }),
-                Stride::Compact => Box::new(move |max| {
-                    Ok(Box::new(KqPoller::new(CKqueue::<Compact>::new(api)?, max)) as _)
-                }),
-            };
-            add(&lib.name, Family::Kqueue, false, open);
+        for source in &self.kqueues {
+            add(&source.name, Family::Kqueue, false, source.with(Opener));
         }
         self.all = all;
     }
@@ -191,7 +188,7 @@ impl Interfaces {
             self.all.retain(|i| i.native || only.contains(&i.name));
             self.kqueues.retain(|k| only.contains(&k.name));
             let wanted = |name: &str| only.iter().any(|o| o == name);
-            self.compat_epoll = self.compat_epoll.filter(|_| wanted("compat-epoll"));
+            self.compat_epolls.retain(|(name, _)| wanted(name));
             self.compat_poll = self.compat_poll.filter(|_| wanted("compat-poll"));
             self.compat_select = self.compat_select.filter(|_| wanted("compat-select"));
         }
@@ -211,8 +208,8 @@ impl Interfaces {
         });
         for (name, why) in failed {
             self.kqueues.retain(|k| k.name != name);
+            self.compat_epolls.retain(|(n, _)| *n != name);
             match name.as_str() {
-                "compat-epoll" => self.compat_epoll = None,
                 "compat-poll" => self.compat_poll = None,
                 "compat-select" => self.compat_select = None,
                 _ => {}
@@ -230,6 +227,20 @@ impl Interfaces {
                 (n, self.all.iter().filter(twins).collect())
             })
             .collect()
+    }
+}
+
+/// Pollers over any kind of kqueue.
+struct Opener;
+
+impl WithKq for Opener {
+    type Out = Open;
+
+    fn run<K: Kq + 'static>(
+        self,
+        make: impl Fn() -> std::io::Result<K> + Send + Sync + 'static,
+    ) -> Open {
+        Box::new(move |max| Ok(Box::new(KqPoller::new(make()?, max)) as _))
     }
 }
 

@@ -11,7 +11,7 @@ use clap::Args;
 
 use crate::ctx::Ctx;
 use crate::iface::capi::EpollApi;
-use crate::iface::kq::{CKqueue, Compact, Full, Kq, Stride};
+use crate::iface::kq::{Kq, WithKq};
 use crate::measure::{Lane, Row};
 use crate::model::{Bench, Target};
 use crate::{epoll_bench, scale};
@@ -46,6 +46,11 @@ trait Primitive {
     /// With epoll(7), native or compat.
     fn epoll<'a>(&'a self, api: EpollApi, name: &str) -> Result<Lane<'a>>;
 
+    /// Whether compat epoll has a lane of its own: not where epoll only carries another facility.
+    fn compares_epolls(&self) -> bool {
+        true
+    }
+
     /// With a kqueue; None where kqueue is not what the row is about.
     fn kqueue<'a, K: Kq + 'a>(&'a self, kq: K, name: &str) -> Result<Option<Lane<'a>>>;
 }
@@ -55,6 +60,23 @@ trait Primitive {
 struct Targets {
     kqueue: Option<f64>,
     epoll: Option<f64>,
+}
+
+/// A primitive's lane on any kind of kqueue.
+struct LaneOf<'a, P> {
+    primitive: &'a P,
+    name: &'a str,
+}
+
+impl<'a, P: Primitive> WithKq for LaneOf<'a, P> {
+    type Out = Result<Option<Lane<'a>>>;
+
+    fn run<K: Kq + 'static>(
+        self,
+        make: impl Fn() -> std::io::Result<K> + Send + Sync + 'static,
+    ) -> Self::Out {
+        self.primitive.kqueue(make()?, self.name)
+    }
 }
 
 /// Measures a row on every interface. One that fails is named in the notes, with its error.
@@ -68,18 +90,18 @@ fn measure(
     ctx.case(&row.title);
     let mut lanes = vec![primitive.epoll(ctx.interfaces.epoll, "epoll")?];
     let mut tried: Vec<(String, Result<Option<Lane<'_>>>, Option<f64>)> = Vec::new();
-    if let Some(api) = ctx.interfaces.compat_epoll {
-        let lane = primitive.epoll(api, "compat-epoll").map(Some);
-        tried.push(("compat-epoll".into(), lane, targets.epoll));
+    for &(name, api) in &ctx.interfaces.compat_epolls {
+        if !primitive.compares_epolls() {
+            break;
+        }
+        let lane = primitive.epoll(api, name).map(Some);
+        tried.push((name.into(), lane, targets.epoll));
     }
-    for lib in &ctx.interfaces.kqueues {
-        let lane = match lib.stride {
-            Stride::Full => primitive.kqueue(CKqueue::<Full>::new(lib.api)?, &lib.name),
-            Stride::Compact => primitive.kqueue(CKqueue::<Compact>::new(lib.api)?, &lib.name),
-        };
+    for source in &ctx.interfaces.kqueues {
+        let lane = source.with(LaneOf { primitive, name: &source.name });
         // Targets are ours to reach, not the peers'.
-        let target = targets.kqueue.filter(|_| lib.name == "kqueue-c");
-        tried.push((lib.name.clone(), lane, target));
+        let target = targets.kqueue.filter(|_| source.is_ours());
+        tried.push((source.name.clone(), lane, target));
     }
     for (name, lane, target) in tried {
         match lane.and_then(|l| l.map(|mut l| l.try_once().map(|()| l)).transpose()) {

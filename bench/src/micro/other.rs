@@ -32,6 +32,10 @@ struct Timer {
 const HOUR_MS: i64 = 3_600_000;
 
 impl Primitive for Timer {
+    fn compares_epolls(&self) -> bool {
+        false
+    }
+
     fn epoll<'a>(&'a self, api: EpollApi, name: &str) -> Result<Lane<'a>> {
         let ep = Epoll::new(api)?;
         let flags = libc::TFD_NONBLOCK | libc::TFD_CLOEXEC;
@@ -105,6 +109,10 @@ impl Files {
 }
 
 impl Primitive for Vnode {
+    fn compares_epolls(&self) -> bool {
+        false
+    }
+
     fn epoll<'a>(&'a self, api: EpollApi, name: &str) -> Result<Lane<'a>> {
         let mut files = Files::new(self.files)?;
         let ep = Epoll::new(api)?;

@@ -2,12 +2,12 @@
 
 use std::os::fd::RawFd;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 
 use super::wait::Epoll;
 use super::{Primitive, Targets, measure};
 use crate::ctx::Ctx;
-use crate::fixture::Pipe;
+use crate::fixture::{Pipe, eventfds};
 use crate::iface::capi::EpollApi;
 use crate::iface::kq::{
     EV_ADD, EV_CLEAR, EV_DELETE, EV_DISPATCH, EV_ENABLE, EV_ONESHOT, EVFILT_READ, EVFILT_USER,
@@ -59,13 +59,13 @@ impl Primitive for Rearm {
 struct User;
 
 impl Primitive for User {
+    fn compares_epolls(&self) -> bool {
+        false
+    }
+
     fn epoll<'a>(&'a self, api: EpollApi, name: &str) -> Result<Lane<'a>> {
         let ep = Epoll::new(api)?;
-        // SAFETY: takes no pointer.
-        let eventfd = unsafe { libc::eventfd(0, libc::EFD_NONBLOCK | libc::EFD_CLOEXEC) };
-        ensure!(eventfd >= 0, "eventfd: {}", std::io::Error::last_os_error());
-        // SAFETY: eventfd gave us the number, and nobody else has it.
-        let eventfd: std::os::fd::OwnedFd = unsafe { std::os::fd::FromRawFd::from_raw_fd(eventfd) };
+        let eventfd = eventfds(1)?.pop().context("one eventfd")?;
         let fd = std::os::fd::AsRawFd::as_raw_fd(&eventfd);
         ep.ctl(libc::EPOLL_CTL_ADD, fd, (libc::EPOLLIN | libc::EPOLLET) as u32)?;
         let mut room = [libc::epoll_event { events: 0, u64: 0 }; 64];

@@ -1,14 +1,14 @@
 //! What a queue and a knote take: memory, descriptors, threads. Native epoll keeps its own in the
 //! kernel, so the native value is what the same steps change in this process without us.
 
-use std::os::fd::RawFd;
+use std::os::fd::{AsRawFd, RawFd};
 
 use anyhow::{Context, Result};
 
 use super::wait::Epoll;
 use crate::ctx::Ctx;
-use crate::fixture::{Pipe, pipes};
-use crate::iface::kq::{CKqueue, Compact, EV_ADD, EVFILT_READ, Full, Kq, KqueueLib, Stride};
+use crate::fixture::eventfds;
+use crate::iface::kq::{EV_ADD, EVFILT_READ, Kq, WithKq};
 use crate::measure::Row;
 use crate::model::{Bench, Sense, Target, Unit};
 use crate::usage;
@@ -51,26 +51,33 @@ fn taken<Q>(
     Ok(Taken { queue, knote, descriptors, threads })
 }
 
-fn taken_by<K: Kq>(make: impl Fn() -> std::io::Result<K>, fds: &[RawFd]) -> Result<Taken> {
-    taken(
-        || Ok(make()?),
-        |kq, fd| Ok(kq.change(&[K::event(fd as usize, EVFILT_READ, EV_ADD, 0, 0)])?),
-        fds,
-    )
+/// What any kind of kqueue takes.
+struct TakenBy<'a> {
+    fds: &'a [RawFd],
 }
 
-fn of_library(lib: &KqueueLib, fds: &[RawFd]) -> Result<Taken> {
-    match lib.stride {
-        Stride::Full => taken_by(|| CKqueue::<Full>::new(lib.api), fds),
-        Stride::Compact => taken_by(|| CKqueue::<Compact>::new(lib.api), fds),
+impl WithKq for TakenBy<'_> {
+    type Out = Result<Taken>;
+
+    fn run<K: Kq + 'static>(
+        self,
+        make: impl Fn() -> std::io::Result<K> + Send + Sync + 'static,
+    ) -> Self::Out {
+        taken(
+            || Ok(make()?),
+            |kq, fd| Ok(kq.change(&[K::event(fd as usize, EVFILT_READ, EV_ADD, 0, 0)])?),
+            self.fds,
+        )
     }
 }
 
 pub(super) fn rows(ctx: &Ctx, bench: &mut Bench) -> Result<()> {
     let n = if ctx.quick { 100 } else { 4000 };
-    let n = *ctx.that_fit(&[n], 2, QUEUES * 5)?.0.first().context("no descriptors are left")?;
-    let pipes = pipes(n)?;
-    let fds: Vec<RawFd> = pipes.iter().map(Pipe::read_fd).collect();
+    let n = *ctx.that_fit(&[n], 1, QUEUES * 5)?.0.first().context("no descriptors are left")?;
+    // One number each, side by side, as a server's connections are; every second number would
+    // charge a table by number twice.
+    let eventfds = eventfds(n)?;
+    let fds: Vec<RawFd> = eventfds.iter().map(AsRawFd::as_raw_fd).collect();
     let epoll = |api| {
         taken(
             || Epoll::new(api),
@@ -79,13 +86,13 @@ pub(super) fn rows(ctx: &Ctx, bench: &mut Bench) -> Result<()> {
         )
     };
     let mut all = vec![("epoll".to_owned(), epoll(ctx.interfaces.epoll)?)];
-    if let Some(api) = ctx.interfaces.compat_epoll {
-        all.push(("compat-epoll".into(), epoll(api)?));
+    for &(name, api) in &ctx.interfaces.compat_epolls {
+        all.push((name.into(), epoll(api)?));
     }
-    for lib in &ctx.interfaces.kqueues {
-        match of_library(lib, &fds) {
-            Ok(t) => all.push((lib.name.clone(), t)),
-            Err(e) => bench.note(format!("resources: {} failed: {e:#}", lib.name)),
+    for source in &ctx.interfaces.kqueues {
+        match source.with(TakenBy { fds: &fds }) {
+            Ok(t) => all.push((source.name.clone(), t)),
+            Err(e) => bench.note(format!("resources: {} failed: {e:#}", source.name)),
         }
     }
     let knotes = (n - 1) as f64;
@@ -125,9 +132,8 @@ pub(super) fn rows(ctx: &Ctx, bench: &mut Bench) -> Result<()> {
     ];
     for (title, unit, most, value) in rows {
         let values: Vec<Vec<f64>> = all.iter().map(|(_, t)| vec![value(t)]).collect();
-        let target = |name: &str| {
-            matches!(name, "kqueue-c" | "compat-epoll").then_some(Target::AtMost(most))
-        };
+        let target =
+            |name: &str| matches!(name, "kqueue" | "kqueue-c").then_some(Target::AtMost(most));
         let names = all.iter().map(|(name, _)| (name.clone(), target(name))).collect();
         let row = Row::cost("resources", title).unit(unit).sense(Sense::Extra);
         bench.cases.push(row.case(names, &values));
