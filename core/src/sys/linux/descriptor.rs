@@ -60,8 +60,9 @@ impl Descriptors {
             self.modify(fd, filter, change)
         };
         match done {
-            // The number was closed since, and its knotes with it.
-            Err(Errno::ENOENT | Errno::EBADF) => {
+            // The number was closed since, and its knotes with it. (EPERM: it is now that of a file
+            // that epoll does not take.)
+            Err(Errno::ENOENT | Errno::EBADF | Errno::EPERM) => {
                 self.purge(fd);
                 if has(EvFlags::EV_ADD) && !has(EvFlags::EV_DELETE) {
                     return self.attach(fd, filter, change).map(|()| false);
@@ -102,7 +103,7 @@ impl Descriptors {
         self.list(fd).push(knote);
         let mut done =
             self.sync(fd, lane, Sync { first, fresh: inherited.is_some() || first, ask: true });
-        if matches!(done, Err(Errno::ENOENT | Errno::EBADF)) && !first {
+        if matches!(done, Err(Errno::ENOENT | Errno::EBADF | Errno::EPERM)) && !first {
             // What stood in our list was of a file that is gone from this number.
             let knote = self.list(fd).take(|k| k.filter == filter);
             self.purge(fd);

@@ -227,7 +227,6 @@ fn deliver(caller: Caller, events: &[libc::epoll_event], sink: &mut Sink) -> Res
     let mut knotes = caller.queue.knotes(caller.life)?;
     let (before, had) = (knotes.count(), sink.len());
     let mut soft = events.is_empty();
-    let mut fired = None;
     for (at, event) in events.iter().enumerate() {
         // Each of the events to come gets its place: an edge is told only once.
         let budget = sink.room() - (events.len() - at - 1);
@@ -236,13 +235,9 @@ fn deliver(caller: Caller, events: &[libc::epoll_event], sink: &mut Sink) -> Res
                 knotes.descriptors.dispatch((fd, token, 0), event.events, sink, budget);
             }
             Some(Token::Lane(lane)) => knotes.lane(lane, sink, budget),
-            Some(Token::Bell) => {
-                knotes.soft.bell.heard();
+            Some(ours) => {
+                knotes.soft.hear(ours);
                 soft = true;
-            }
-            Some(Token::Clock { realtime }) => {
-                knotes.soft.collect_due(Some(realtime));
-                (soft, fired) = (true, Some(realtime));
             }
             None => {}
         }
@@ -250,9 +245,7 @@ fn deliver(caller: Caller, events: &[libc::epoll_event], sink: &mut Sink) -> Res
     if soft {
         // Nothing came, yet another thread may hold the bell's event and wait for our lock: a level
         // knote is for every scan.
-        if fired.is_none() {
-            knotes.soft.collect_due(None);
-        }
+        knotes.soft.look();
         let budget = sink.room();
         knotes.report_soft(sink, budget);
     }
@@ -276,15 +269,24 @@ impl QueueKnotes {
         let filter = EventFilter::try_from(change.filter)?;
         match filter {
             EventFilter::EVFILT_READ | EventFilter::EVFILT_WRITE | EventFilter::EVFILT_EXCEPT => {
-                if self.descriptors.change(filter, change)? {
-                    self.soft.force(filter, change.ident)?;
-                }
-                Ok(())
+                self.change_descriptor(filter, change)
             }
             EventFilter::EVFILT_USER | EventFilter::EVFILT_TIMER => {
                 self.soft.change(filter, change)
             }
             _ => Err(Errno::EINVAL),
+        }
+    }
+
+    /// READ, WRITE, EXCEPT: epoll's, or for files that epoll does not take (EPERM), ours.
+    fn change_descriptor(&mut self, filter: EventFilter, change: &KEvent) -> Result<()> {
+        if self.soft.holds((filter, change.ident)) {
+            return self.soft.change(filter, change);
+        }
+        match self.descriptors.change(filter, change) {
+            Err(Errno::EPERM) => self.soft.change(filter, change),
+            Ok(true) => self.soft.force(filter, change.ident),
+            done => done.map(drop),
         }
     }
 

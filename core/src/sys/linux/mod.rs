@@ -18,6 +18,7 @@ pub mod raw;
 mod report;
 mod sink;
 mod soft;
+mod source;
 mod timer;
 mod token;
 mod user;

@@ -204,6 +204,7 @@ pub fn closing(fd: RawFd) {
         if let Ok(mut knotes) = queue.knotes(queue.life()) {
             let before = knotes.count();
             knotes.descriptors.close(fd);
+            knotes.soft.close(fd as usize);
             let gone = (before - knotes.count()) as u64;
             count_locked(&queue.counters.knotes, gone.wrapping_neg());
         }

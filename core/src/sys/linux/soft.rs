@@ -1,31 +1,23 @@
-//! Knotes that are no descriptor's: USER and TIMER.
+//! Knotes that are no registration of epoll's: USER, TIMER, VNODE and their kin.
 //!
 //! One that has something to report is *active* and stands in a line; the bell makes the queue's
-//! descriptor ready while anybody stands there.
+//! descriptor ready while anybody stands there. What it has to report is looked at when its turn
+//! comes: a condition that is gone by then is dropped (kqueue's rule of retrieval).
 
 use std::collections::VecDeque;
 use std::os::fd::RawFd;
 
+use libc::F_GETFD;
 use nix::errno::Errno;
 use rustc_hash::FxHashMap;
 
 use crate::event::{EvFlags, EventFilter, KEvent};
 
 use super::bell::Bell;
-use super::raw::Result;
+use super::raw::{self, Result};
 use super::sink::Sink;
-use super::timer::{Clock, Timer};
-use super::user::User;
-
-/// A knote is found by its filter and ident.
-pub(crate) type Key = (EventFilter, usize);
-
-/// What a filter keeps of its knote.
-#[derive(Debug)]
-enum Source {
-    User(User),
-    Timer(Timer),
-}
+use super::source::{Key, OF_DESCRIPTORS, Rest, Shared, Source};
+use super::token::Token;
 
 #[derive(Debug)]
 struct SoftKnote {
@@ -45,40 +37,41 @@ impl SoftKnote {
         self.flags & flag.bits() != 0
     }
 
-    /// Whether there is something to report.
-    fn is_ready(&self) -> bool {
-        self.forced
-            || match &self.source {
-                Source::User(user) => user.is_triggered(),
-                Source::Timer(timer) => timer.is_due(),
-            }
+    fn rest(&mut self, key: Key, shared: &mut Shared) -> Result<()> {
+        let how = match (self.disabled, self.active) {
+            (true, _) => Rest::Disabled,
+            (_, true) => Rest::Active,
+            _ => Rest::Waiting,
+        };
+        self.source.rest(key, how, shared)
     }
 }
 
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct Soft {
-    kq: RawFd,
     knotes: FxHashMap<Key, SoftKnote>,
     line: VecDeque<Key>,
     /// Descriptors' knotes that are to be reported whatever their condition (EV_FORCEONESHOT).
     forced: VecDeque<Key>,
     /// Events that found no room.
     spilt: VecDeque<KEvent>,
-    pub(crate) bell: Bell,
-    clocks: [Clock; 2],
+    bell: Bell,
+    shared: Shared,
+    /// How many knotes have a descriptor for their ident.
+    of_descriptors: usize,
 }
 
 impl Soft {
     pub(crate) fn new(kq: RawFd) -> Self {
         Self {
-            kq,
             knotes: FxHashMap::default(),
             line: VecDeque::new(),
             forced: VecDeque::new(),
             spilt: VecDeque::new(),
             bell: Bell::default(),
-            clocks: [Clock::new(false), Clock::new(true)],
+            shared: Shared::new(kq),
+            of_descriptors: 0,
         }
     }
 
@@ -90,73 +83,70 @@ impl Soft {
     pub(crate) fn change(&mut self, filter: EventFilter, change: &KEvent) -> Result<()> {
         let key = (filter, change.ident);
         let has = |flag: EvFlags| change.flags & flag.bits() != 0;
-        if !self.knotes.contains_key(&key) {
+        if !self.holds(key) {
             if !has(EvFlags::EV_ADD) {
+                if OF_DESCRIPTORS.contains(&filter) {
+                    raw::fcntl(descriptor(key)?, F_GETFD, 0)?;
+                }
                 return Err(Errno::ENOENT);
             }
-            let knote = self.attach(filter, change)?;
-            self.knotes.insert(key, knote);
+            self.attach(key, change)?;
+            let done = self.settle(key);
+            if done.is_err() {
+                self.remove(key);
+            }
+            done?;
         } else if has(EvFlags::EV_DELETE) {
             self.remove(key);
-            return Ok(());
         } else {
             self.modify(key, change)?;
+            self.settle(key)?;
         }
-        self.settle(key);
+        self.announce();
         Ok(())
     }
 
-    fn attach(&mut self, filter: EventFilter, change: &KEvent) -> Result<SoftKnote> {
-        let mut flags = change.flags;
-        let source = match filter {
-            EventFilter::EVFILT_USER => Source::User(User::new(change)),
-            EventFilter::EVFILT_TIMER => {
-                let timer = Timer::new(change)?;
-                self.clocks[usize::from(timer.realtime)].open(self.kq)?;
-                if !timer.realtime {
-                    // A relative timer clears itself; a moment in time stays over (FreeBSD).
-                    flags |= EvFlags::EV_CLEAR.bits();
-                }
-                Source::Timer(timer)
+    /// Whether the knote is here. Looks whether its descriptor was closed, where it has one.
+    pub(crate) fn holds(&mut self, key: Key) -> bool {
+        match self.knotes.get(&key) {
+            None => false,
+            Some(knote) if knote.source.is_stale() => {
+                self.close(key.1);
+                false
             }
-            _ => return Err(Errno::EINVAL),
-        };
-        self.bell.hang(self.kq)?;
+            Some(_) => true,
+        }
+    }
+
+    fn attach(&mut self, key: Key, change: &KEvent) -> Result<()> {
         const KEPT: u16 = EvFlags::EV_CLEAR
             .union(EvFlags::EV_ONESHOT)
             .union(EvFlags::EV_DISPATCH)
             .union(EvFlags::EV_RECEIPT)
             .bits();
-        Ok(SoftKnote {
+        if OF_DESCRIPTORS.contains(&key.0) {
+            descriptor(key)?;
+        }
+        self.bell.hang(self.shared.kq)?;
+        let (source, implied) = Source::attach(key, change, &mut self.shared)?;
+        let knote = SoftKnote {
             udata: change.udata,
             ext: change.ext,
-            flags: flags & KEPT,
+            flags: change.flags & KEPT | implied,
             disabled: change.flags & EvFlags::EV_DISABLE.bits() != 0,
             forced: false,
             active: false,
             source,
-        })
+        };
+        self.of_descriptors += usize::from(OF_DESCRIPTORS.contains(&key.0));
+        self.knotes.insert(key, knote);
+        Ok(())
     }
 
     fn modify(&mut self, key: Key, change: &KEvent) -> Result<()> {
         let has = |flag: EvFlags| change.flags & flag.bits() != 0;
         let Some(knote) = self.knotes.get_mut(&key) else { return Ok(()) };
-        match &mut knote.source {
-            Source::User(user) => user.touch(change),
-            Source::Timer(timer) => {
-                if has(EvFlags::EV_ADD) {
-                    // Starts anew, and what was not delivered is lost (kqueue(2)). Whether it is
-                    // oneshot was settled when it was made.
-                    let mut anew = *change;
-                    anew.flags = (anew.flags & !EvFlags::EV_ONESHOT.bits())
-                        | (knote.flags & EvFlags::EV_ONESHOT.bits());
-                    let anew = Timer::new(&anew)?;
-                    self.clocks[usize::from(anew.realtime)].open(self.kq)?;
-                    let old = std::mem::replace(timer, anew);
-                    self.clocks[usize::from(old.realtime)].remove(old.deadline, key.1);
-                }
-            }
-        }
+        knote.source.touch(key, knote.flags, change, &mut self.shared)?;
         if !has(EvFlags::EV_KEEPUDATA) {
             knote.udata = change.udata;
         }
@@ -174,35 +164,26 @@ impl Soft {
     }
 
     /// After a change or a report: puts a knote where it belongs, into the line if it has something
-    /// to report, to its clock if its time will come, nowhere if it is disabled.
-    fn settle(&mut self, key: Key) {
-        let Some(knote) = self.knotes.get_mut(&key) else { return };
-        let ready = !knote.disabled && knote.is_ready();
-        if let Source::Timer(timer) = &knote.source {
-            let clock = &mut self.clocks[usize::from(timer.realtime)];
-            if knote.disabled || ready {
-                clock.remove(timer.deadline, key.1);
-            } else {
-                clock.insert(timer.deadline, key.1);
-            }
-        }
+    /// to report, to whatever will wake us if it waits, nowhere if it is disabled.
+    fn settle(&mut self, key: Key) -> Result<()> {
+        let Some(knote) = self.knotes.get_mut(&key) else { return Ok(()) };
+        let ready = !knote.disabled && (knote.forced || knote.source.is_ready());
         match (knote.active, ready) {
-            (false, true) => {
-                knote.active = true;
-                self.line.push_back(key);
-            }
-            (true, false) => {
-                knote.active = false;
-                self.line.retain(|other| *other != key);
-            }
+            (false, true) => self.line.push_back(key),
+            (true, false) => self.line.retain(|other| *other != key),
             _ => {}
         }
-        self.announce();
+        knote.active = ready;
+        let done = knote.rest(key, &mut self.shared);
+        if done.is_err() {
+            knote.disabled = true;
+        }
+        done
     }
 
     /// Puts a descriptor's knote into the line, for one report.
     pub(crate) fn force(&mut self, filter: EventFilter, ident: usize) -> Result<()> {
-        self.bell.hang(self.kq)?;
+        self.bell.hang(self.shared.kq)?;
         self.forced.push_back((filter, ident));
         self.announce();
         Ok(())
@@ -210,7 +191,7 @@ impl Soft {
 
     /// Keeps an event that found no room in the eventlist for the next scan.
     pub(crate) fn spill(&mut self, event: KEvent) -> Result<()> {
-        self.bell.hang(self.kq)?;
+        self.bell.hang(self.shared.kq)?;
         self.spilt.push_back(event);
         self.announce();
         Ok(())
@@ -236,62 +217,102 @@ impl Soft {
     }
 
     fn remove(&mut self, key: Key) {
-        let Some(knote) = self.knotes.remove(&key) else { return };
-        if let Source::Timer(timer) = &knote.source {
-            self.clocks[usize::from(timer.realtime)].remove(timer.deadline, key.1);
-        }
+        let Some(mut knote) = self.knotes.remove(&key) else { return };
+        knote.source.detach(key, &mut self.shared);
+        self.of_descriptors -= usize::from(OF_DESCRIPTORS.contains(&key.0));
         if knote.active {
             self.line.retain(|other| *other != key);
             self.announce();
         }
     }
 
-    /// Looks for timers whose time has come; `fired`: that clock's timerfd says so.
-    pub(crate) fn collect_due(&mut self, fired: Option<bool>) {
-        for realtime in [false, true] {
-            let due = self.clocks[usize::from(realtime)].expire(fired == Some(realtime));
-            for ident in due {
-                let key = (EventFilter::EVFILT_TIMER, ident);
-                if let Some(knote) = self.knotes.get_mut(&key)
-                    && !knote.active
-                {
-                    knote.active = true;
-                    self.line.push_back(key);
-                }
-            }
+    /// The number is about to be closed: its knotes go.
+    pub(crate) fn close(&mut self, fd: usize) {
+        if self.of_descriptors > 0 {
+            OF_DESCRIPTORS.iter().for_each(|&filter| self.remove((filter, fd)));
+        }
+    }
+
+    /// One of our own descriptors is ready.
+    pub(crate) fn hear(&mut self, token: Token) {
+        match token {
+            Token::Bell => self.bell.heard(),
+            Token::Clock { realtime } => self.collect_due(realtime, true),
+            Token::Descriptor { .. } | Token::Lane(_) => {}
+        }
+    }
+
+    /// Looks for what is due without having been told: a thread that was told may wait for our lock,
+    /// and a level knote is for every scan.
+    pub(crate) fn look(&mut self) {
+        self.collect_due(false, false);
+        self.collect_due(true, false);
+    }
+
+    /// Looks for timers whose time has come; `fired`: the clock's timerfd says so.
+    fn collect_due(&mut self, realtime: bool, fired: bool) {
+        for ident in self.shared.clock(realtime).expire(fired) {
+            self.activate((EventFilter::EVFILT_TIMER, ident));
+        }
+    }
+
+    /// Puts a knote into the line. The report that follows announces it.
+    fn activate(&mut self, key: Key) {
+        if let Some(knote) = self.knotes.get_mut(&key)
+            && !knote.active
+            && !knote.disabled
+        {
+            knote.active = true;
+            self.line.push_back(key);
         }
     }
 
     /// Lets those in the line report, each once, at most `budget` of them.
     pub(crate) fn report(&mut self, sink: &mut Sink, budget: usize) {
-        for _ in 0..self.line.len().min(budget) {
+        let most = sink.len() + budget;
+        for _ in 0..self.line.len() {
+            if sink.len() == most {
+                break;
+            }
             let Some(key) = self.line.pop_front() else { break };
-            let Some(knote) = self.knotes.get_mut(&key) else { continue };
-            knote.active = false;
-            let clear = knote.has(EvFlags::EV_CLEAR);
-            let (fflags, data) = match &mut knote.source {
-                Source::User(user) => user.take(clear),
-                Source::Timer(timer) => (0, timer.take(clear)),
-            };
-            knote.forced = false;
+            self.offer(key, sink);
+        }
+        self.announce();
+    }
+
+    fn offer(&mut self, key: Key, sink: &mut Sink) {
+        let Some(knote) = self.knotes.get_mut(&key) else { return };
+        knote.active = false;
+        let clear = knote.has(EvFlags::EV_CLEAR);
+        let report = match knote.source.take(key, clear, &mut self.shared) {
+            Err(_) => return self.remove(key),
+            Ok(None) if !knote.forced => None,
+            Ok(report) => Some(report.unwrap_or_default()),
+        };
+        knote.forced = false;
+        if let Some(report) = report {
             sink.push(KEvent {
                 ident: key.1,
                 filter: key.0 as i16,
-                flags: knote.flags,
-                fflags,
-                data,
+                flags: knote.flags | report.flags,
+                fflags: report.fflags,
+                data: report.data,
                 udata: knote.udata,
                 ext: knote.ext,
             });
             if knote.has(EvFlags::EV_ONESHOT) {
-                self.knotes.remove(&key);
-                continue;
+                return self.remove(key);
             }
             if knote.has(EvFlags::EV_DISPATCH) {
                 knote.disabled = true;
             }
-            self.settle(key);
         }
-        self.announce();
+        // Fails only for one that was disabled before, which this is not.
+        let _ = self.settle(key);
     }
+}
+
+/// The descriptor of a knote whose ident is one.
+fn descriptor(key: Key) -> Result<RawFd> {
+    RawFd::try_from(key.1).map_err(|_| Errno::EBADF)
 }

@@ -1,0 +1,171 @@
+//! What a knote that is no registration of epoll's does: the same few functions for each filter.
+//!
+//! To add a filter: a file of its own with its part of the knote, a variant here, and its name in
+//! each `match`; a descriptor that it needs is made when first needed, lies in [`Shared`], has a
+//! [`Token`](super::token::Token), and is looked at by `Soft::hear`.
+
+use std::os::fd::RawFd;
+
+use nix::errno::Errno;
+
+use crate::event::{EvFlags, EventFilter, KEvent};
+
+use super::raw::Result;
+use super::report::Report;
+use super::timer::{Clock, Timer};
+use super::user::User;
+
+/// A knote is found by its filter and ident.
+pub(crate) type Key = (EventFilter, usize);
+
+/// What the knotes of a queue share. Made when first needed.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) kq: RawFd,
+    /// Monotonic and real-time.
+    pub(crate) clocks: [Clock; 2],
+}
+
+impl Shared {
+    pub(crate) fn new(kq: RawFd) -> Self {
+        Self { kq, clocks: [Clock::new(false), Clock::new(true)] }
+    }
+
+    pub(crate) fn clock(&mut self, realtime: bool) -> &mut Clock {
+        &mut self.clocks[usize::from(realtime)]
+    }
+
+    fn open_clock(&mut self, realtime: bool) -> Result<()> {
+        let kq = self.kq;
+        self.clock(realtime).open(kq)
+    }
+}
+
+/// What a filter keeps of its knote.
+#[derive(Debug)]
+pub(crate) enum Source {
+    User(User),
+    Timer(Timer),
+}
+
+/// What a knote does while it has nothing to report.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Rest {
+    /// It waits for something to report.
+    Waiting,
+    /// It stands in the line.
+    Active,
+    /// It is disabled: what happens meanwhile is kept, but nobody is woken for it.
+    Disabled,
+}
+
+impl Source {
+    /// EV_ADD of a knote that is not there. Says too which flags the filter sets by itself.
+    pub(crate) fn attach(key: Key, change: &KEvent, shared: &mut Shared) -> Result<(Self, u16)> {
+        let source = match key.0 {
+            EventFilter::EVFILT_USER => Self::User(User::new(change)),
+            EventFilter::EVFILT_TIMER => {
+                let timer = Timer::new(change)?;
+                shared.open_clock(timer.realtime)?;
+                // A relative timer clears itself; a moment in time stays over (FreeBSD).
+                let clear = if timer.realtime { EvFlags::empty() } else { EvFlags::EV_CLEAR };
+                return Ok((Self::Timer(timer), clear.bits()));
+            }
+            _ => return Err(Errno::EINVAL),
+        };
+        Ok((source, 0))
+    }
+
+    /// A change of a knote that is there; `flags` are the knote's.
+    pub(crate) fn touch(
+        &mut self,
+        key: Key,
+        flags: u16,
+        change: &KEvent,
+        shared: &mut Shared,
+    ) -> Result<()> {
+        match self {
+            Self::User(user) => user.touch(change),
+            Self::Timer(timer) => {
+                if change.flags & EvFlags::EV_ADD.bits() != 0 {
+                    // Starts anew, and what was not delivered is lost (kqueue(2)). Whether it is
+                    // oneshot was settled when it was made.
+                    let mut anew = *change;
+                    anew.flags = (anew.flags & !EvFlags::EV_ONESHOT.bits())
+                        | (flags & EvFlags::EV_ONESHOT.bits());
+                    let anew = Timer::new(&anew)?;
+                    shared.open_clock(anew.realtime)?;
+                    let old = std::mem::replace(timer, anew);
+                    shared.clock(old.realtime).remove(old.deadline, key.1);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether there may be something to report.
+    pub(crate) fn is_ready(&self) -> bool {
+        match self {
+            Self::User(user) => user.is_triggered(),
+            Self::Timer(timer) => timer.is_due(),
+        }
+    }
+
+    /// What there is to report, looked at now; `clear`: it is reported this once. None: nothing any
+    /// more. EBADF: what the knote watches is gone, and the knote with it.
+    pub(crate) fn take(
+        &mut self,
+        _key: Key,
+        clear: bool,
+        _shared: &mut Shared,
+    ) -> Result<Option<Report>> {
+        let (fflags, data) = match self {
+            Self::User(user) => user.take(clear),
+            Self::Timer(timer) => (0, timer.take(clear)),
+        };
+        Ok(Some(Report { flags: 0, fflags, data }))
+    }
+
+    /// After a change or a report: has the system wake us, or not.
+    ///
+    /// # Errors
+    /// It cannot be watched any more; only where the knote was disabled before.
+    pub(crate) fn rest(&mut self, key: Key, how: Rest, shared: &mut Shared) -> Result<()> {
+        match self {
+            Self::User(_) => {}
+            Self::Timer(timer) => {
+                let clock = shared.clock(timer.realtime);
+                if how == Rest::Waiting {
+                    clock.insert(timer.deadline, key.1);
+                } else {
+                    clock.remove(timer.deadline, key.1);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The knote goes.
+    pub(crate) fn detach(&mut self, key: Key, shared: &mut Shared) {
+        match self {
+            Self::User(_) => {}
+            Self::Timer(timer) => shared.clock(timer.realtime).remove(timer.deadline, key.1),
+        }
+    }
+
+    /// For a knote whose ident is a descriptor: whether the number was closed, or stands for
+    /// another file by now.
+    pub(crate) fn is_stale(&self) -> bool {
+        match self {
+            Self::User(_) | Self::Timer(_) => false,
+        }
+    }
+}
+
+/// The filters whose ident is a descriptor: closing the number drops their knotes.
+pub(crate) const OF_DESCRIPTORS: [EventFilter; 4] = [
+    EventFilter::EVFILT_READ,
+    EventFilter::EVFILT_WRITE,
+    EventFilter::EVFILT_VNODE,
+    EventFilter::EVFILT_PROCDESC,
+];
