@@ -134,6 +134,11 @@ bitflags! {
         /// VNODE: the file was read.
         const NOTE_READ = 0x0400;
 
+        /// FS: a file system was mounted.
+        const VQ_MOUNT = 0x0008;
+        /// FS: a file system was unmounted.
+        const VQ_UNMOUNT = 0x0010;
+
         /// PROC: the process exited; data is its wait status.
         const NOTE_EXIT = 0x8000_0000;
         /// PROC: the process forked.

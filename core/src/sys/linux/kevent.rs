@@ -151,6 +151,7 @@ unsafe fn apply(caller: Caller, changes: *const KEvent, n: usize, sink: &mut Sin
         }
     }
     count_locked(&counters.knotes, (knotes.count() as u64).wrapping_sub(before as u64));
+    caller.queue.untold.store(knotes.soft.has_untold(), Ordering::Relaxed);
     done
 }
 
@@ -163,6 +164,9 @@ fn scan(caller: Caller, sink: &mut Sink, timeout: Option<&timespec>, wait: Wait)
         timer::now(false).saturating_add(nanos).saturating_add(t.tv_nsec as u64)
     });
     let mut left = timeout.copied();
+    if caller.queue.untold.load(Ordering::Relaxed) {
+        or_abort(|| caller.queue.knotes(caller.life).map(|mut knotes| knotes.soft.examine()))?;
+    }
     loop {
         if sink.room() > BATCH && or_abort(|| take_many(caller, sink))? > 0 {
             break;
@@ -271,8 +275,15 @@ impl QueueKnotes {
             EventFilter::EVFILT_READ | EventFilter::EVFILT_WRITE | EventFilter::EVFILT_EXCEPT => {
                 self.change_descriptor(filter, change)
             }
-            EventFilter::EVFILT_USER | EventFilter::EVFILT_TIMER => {
-                self.soft.change(filter, change)
+            EventFilter::EVFILT_USER
+            | EventFilter::EVFILT_TIMER
+            | EventFilter::EVFILT_VNODE
+            | EventFilter::EVFILT_FS => self.soft.change(filter, change),
+            EventFilter::EVFILT_EMPTY => {
+                let fd = RawFd::try_from(change.ident).map_err(|_| Errno::EBADF)?;
+                raw::fcntl(fd, libc::F_GETFD, 0)?;
+                // No event of Linux's says that a send buffer has drained.
+                Err(Errno::ENOTSUP)
             }
             _ => Err(Errno::EINVAL),
         }

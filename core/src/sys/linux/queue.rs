@@ -46,6 +46,8 @@ pub(crate) struct Queue {
     pub(crate) interests: FdTable<Interest>,
     /// Epoll's rules: the nested queue of kevent()'s knotes, or -1.
     pub(crate) inner: AtomicI32,
+    /// kqueue's rules: files are watched that must be looked at before a wait.
+    pub(crate) untold: AtomicBool,
     /// kqueue's rules: the knotes. Never locked while waiting.
     knotes: Mutex<Option<Box<QueueKnotes>>>,
     /// The object made before this one.
@@ -92,6 +94,7 @@ impl Queue {
             counters: Live::new(),
             interests: FdTable::new(),
             inner: AtomicI32::new(-1),
+            untold: AtomicBool::new(false),
             knotes: Mutex::new(None),
             older: AtomicPtr::new(null_mut()),
         }
@@ -159,6 +162,7 @@ pub(crate) fn open(fd: RawFd, rules: Rules) -> Option<&'static Queue> {
     queue.generation.store(generation, Ordering::Relaxed);
     queue.epoll_rules.store(rules == Rules::Epoll, Ordering::Relaxed);
     queue.interests.for_each(|_, interest| interest.clear());
+    queue.untold.store(false, Ordering::Relaxed);
     queue.counters.take();
     queue.counters.queues.store(1, Ordering::Relaxed);
     if rules == Rules::Kqueue {

@@ -216,6 +216,53 @@ pub fn file_offset(fd: RawFd) -> Result<i64> {
         .map(|v| v as i64)
 }
 
+/// `lseek(fd, 0, SEEK_SET)`: to the beginning.
+#[inline]
+pub fn rewind(fd: RawFd) -> Result<()> {
+    // SAFETY: takes no pointer.
+    check(unsafe { syscall3(Sysno::lseek as usize, fd as usize, 0, libc::SEEK_SET as usize) })
+        .map(drop)
+}
+
+/// `fstatfs(fd)`.
+#[inline]
+pub fn fstatfs(fd: RawFd) -> Result<libc::statfs> {
+    let mut fs = std::mem::MaybeUninit::<libc::statfs>::uninit();
+    // SAFETY: the kernel fills one struct statfs, whose layout libc's type has.
+    check(unsafe { syscall2(Sysno::fstatfs as usize, fd as usize, fs.as_mut_ptr() as usize) })?;
+    // SAFETY: the call succeeded, so the struct is filled.
+    Ok(unsafe { fs.assume_init() })
+}
+
+/// `inotify_init1(flags)`.
+#[inline]
+pub fn inotify_init1(flags: c_int) -> Result<RawFd> {
+    // SAFETY: takes no pointer.
+    check(unsafe { syscall1(Sysno::inotify_init1 as usize, flags as usize) }).map(|fd| fd as RawFd)
+}
+
+/// `inotify_add_watch(fd, path, mask)`: the watch descriptor.
+#[inline]
+pub fn inotify_add_watch(fd: RawFd, path: &std::ffi::CStr, mask: u32) -> Result<c_int> {
+    // SAFETY: the kernel reads `path`, which ends in a NUL.
+    check(unsafe {
+        syscall3(
+            Sysno::inotify_add_watch as usize,
+            fd as usize,
+            path.as_ptr() as usize,
+            mask as usize,
+        )
+    })
+    .map(|wd| wd as c_int)
+}
+
+/// `inotify_rm_watch(fd, wd)`.
+#[inline]
+pub fn inotify_rm_watch(fd: RawFd, wd: c_int) -> Result<()> {
+    // SAFETY: takes no pointer.
+    check(unsafe { syscall2(Sysno::inotify_rm_watch as usize, fd as usize, wd as usize) }).map(drop)
+}
+
 /// `eventfd2(initval, flags)`.
 #[inline]
 pub fn eventfd(initval: c_uint, flags: c_int) -> Result<RawFd> {

@@ -14,6 +14,7 @@ use rustc_hash::FxHashMap;
 use crate::event::{EvFlags, EventFilter, KEvent};
 
 use super::bell::Bell;
+use super::inotify::Half;
 use super::raw::{self, Result};
 use super::sink::Sink;
 use super::source::{Key, OF_DESCRIPTORS, Rest, Shared, Source};
@@ -83,6 +84,7 @@ impl Soft {
     pub(crate) fn change(&mut self, filter: EventFilter, change: &KEvent) -> Result<()> {
         let key = (filter, change.ident);
         let has = |flag: EvFlags| change.flags & flag.bits() != 0;
+        let mut done = Ok(());
         if !self.holds(key) {
             if !has(EvFlags::EV_ADD) {
                 if OF_DESCRIPTORS.contains(&filter) {
@@ -91,26 +93,25 @@ impl Soft {
                 return Err(Errno::ENOENT);
             }
             self.attach(key, change)?;
-            let done = self.settle(key);
+            done = self.settle(key);
             if done.is_err() {
                 self.remove(key);
             }
-            done?;
         } else if has(EvFlags::EV_DELETE) {
             self.remove(key);
         } else {
             self.modify(key, change)?;
-            self.settle(key)?;
+            done = self.settle(key);
         }
         self.announce();
-        Ok(())
+        done
     }
 
     /// Whether the knote is here. Looks whether its descriptor was closed, where it has one.
     pub(crate) fn holds(&mut self, key: Key) -> bool {
         match self.knotes.get(&key) {
             None => false,
-            Some(knote) if knote.source.is_stale() => {
+            Some(knote) if knote.source.is_stale(key) => {
                 self.close(key.1);
                 false
             }
@@ -178,6 +179,7 @@ impl Soft {
         if done.is_err() {
             knote.disabled = true;
         }
+        self.read_inbox();
         done
     }
 
@@ -222,14 +224,15 @@ impl Soft {
         self.of_descriptors -= usize::from(OF_DESCRIPTORS.contains(&key.0));
         if knote.active {
             self.line.retain(|other| *other != key);
-            self.announce();
         }
+        self.read_inbox();
     }
 
     /// The number is about to be closed: its knotes go.
     pub(crate) fn close(&mut self, fd: usize) {
         if self.of_descriptors > 0 {
             OF_DESCRIPTORS.iter().for_each(|&filter| self.remove((filter, fd)));
+            self.announce();
         }
     }
 
@@ -238,6 +241,17 @@ impl Soft {
         match token {
             Token::Bell => self.bell.heard(),
             Token::Clock { realtime } => self.collect_due(realtime, true),
+            Token::Inotify => {
+                self.shared.inotify.drain(Half::Waking);
+                self.read_inbox();
+            }
+            Token::Mounts => {
+                let what = self.shared.mounts.look();
+                self.notice_all(EventFilter::EVFILT_FS, |source| match source {
+                    Source::Fs(fs) => fs.notice(what),
+                    _ => false,
+                });
+            }
             Token::Descriptor { .. } | Token::Lane(_) => {}
         }
     }
@@ -254,6 +268,40 @@ impl Soft {
         for ident in self.shared.clock(realtime).expire(fired) {
             self.activate((EventFilter::EVFILT_TIMER, ident));
         }
+    }
+
+    /// Hands what inotify told to the knotes.
+    fn read_inbox(&mut self) {
+        for (key, note) in self.shared.inotify.take_inbox() {
+            if self.knotes.get_mut(&key).is_some_and(|knote| knote.source.notice(note)) {
+                self.activate(key);
+            }
+        }
+    }
+
+    /// Hands something to all knotes of a filter; `notice` says whether one has something to report.
+    fn notice_all(&mut self, filter: EventFilter, notice: impl Fn(&mut Source) -> bool) {
+        let of_filter = self.knotes.iter_mut().filter(|(key, _)| key.0 == filter);
+        let ready: Vec<Key> = of_filter
+            .filter_map(|(key, knote)| notice(&mut knote.source).then_some(*key))
+            .collect();
+        ready.into_iter().for_each(|key| self.activate(key));
+    }
+
+    /// Whether there are files that must be looked at before a wait, since nobody tells of writes.
+    pub(crate) fn has_untold(&self) -> bool {
+        !self.shared.untold.is_empty()
+    }
+
+    /// Looks at them.
+    pub(crate) fn examine(&mut self) {
+        for at in 0..self.shared.untold.len() {
+            let key = self.shared.untold[at];
+            if self.knotes.get_mut(&key).is_some_and(|knote| knote.source.examine(key)) {
+                self.activate(key);
+            }
+        }
+        self.announce();
     }
 
     /// Puts a knote into the line. The report that follows announces it.

@@ -10,10 +10,14 @@ use nix::errno::Errno;
 
 use crate::event::{EvFlags, EventFilter, KEvent};
 
-use super::raw::Result;
+use super::file::File;
+use super::inotify::{Inotify, Note};
+use super::mounts::{Fs, Mounts};
+use super::raw::{self, Result};
 use super::report::Report;
 use super::timer::{Clock, Timer};
 use super::user::User;
+use super::vnode::Vnode;
 
 /// A knote is found by its filter and ident.
 pub(crate) type Key = (EventFilter, usize);
@@ -24,11 +28,21 @@ pub(crate) struct Shared {
     pub(crate) kq: RawFd,
     /// Monotonic and real-time.
     pub(crate) clocks: [Clock; 2],
+    pub(crate) inotify: Inotify,
+    pub(crate) mounts: Mounts,
+    /// Knotes of files whose writes inotify does not tell of.
+    pub(crate) untold: Vec<Key>,
 }
 
 impl Shared {
     pub(crate) fn new(kq: RawFd) -> Self {
-        Self { kq, clocks: [Clock::new(false), Clock::new(true)] }
+        Self {
+            kq,
+            clocks: [Clock::new(false), Clock::new(true)],
+            inotify: Inotify::new(kq),
+            mounts: Mounts::default(),
+            untold: Vec::new(),
+        }
     }
 
     pub(crate) fn clock(&mut self, realtime: bool) -> &mut Clock {
@@ -46,6 +60,9 @@ impl Shared {
 pub(crate) enum Source {
     User(User),
     Timer(Timer),
+    File(File),
+    Vnode(Vnode),
+    Fs(Fs),
 }
 
 /// What a knote does while it has nothing to report.
@@ -62,7 +79,16 @@ pub(crate) enum Rest {
 impl Source {
     /// EV_ADD of a knote that is not there. Says too which flags the filter sets by itself.
     pub(crate) fn attach(key: Key, change: &KEvent, shared: &mut Shared) -> Result<(Self, u16)> {
+        let fd = key.1 as RawFd;
         let source = match key.0 {
+            EventFilter::EVFILT_READ | EventFilter::EVFILT_WRITE | EventFilter::EVFILT_EXCEPT => {
+                Self::File(File::new(key, change)?)
+            }
+            EventFilter::EVFILT_VNODE => Self::Vnode(Vnode::new(fd, change)?),
+            EventFilter::EVFILT_FS => {
+                shared.mounts.open(shared.kq)?;
+                return Ok((Self::Fs(Fs::new(change)), EvFlags::EV_CLEAR.bits()));
+            }
             EventFilter::EVFILT_USER => Self::User(User::new(change)),
             EventFilter::EVFILT_TIMER => {
                 let timer = Timer::new(change)?;
@@ -73,6 +99,9 @@ impl Source {
             }
             _ => return Err(Errno::EINVAL),
         };
+        if matches!(source, Self::File(_) | Self::Vnode(_)) && is_memfd(fd) {
+            shared.untold.push(key);
+        }
         Ok((source, 0))
     }
 
@@ -86,6 +115,9 @@ impl Source {
     ) -> Result<()> {
         match self {
             Self::User(user) => user.touch(change),
+            Self::File(file) => file.touch(change),
+            Self::Vnode(vnode) => vnode.touch(change),
+            Self::Fs(fs) => fs.touch(change),
             Self::Timer(timer) => {
                 if change.flags & EvFlags::EV_ADD.bits() != 0 {
                     // Starts anew, and what was not delivered is lost (kqueue(2)). Whether it is
@@ -108,6 +140,9 @@ impl Source {
         match self {
             Self::User(user) => user.is_triggered(),
             Self::Timer(timer) => timer.is_due(),
+            Self::File(file) => file.is_ready(),
+            Self::Vnode(vnode) => vnode.is_ready(),
+            Self::Fs(fs) => fs.is_ready(),
         }
     }
 
@@ -115,13 +150,16 @@ impl Source {
     /// more. EBADF: what the knote watches is gone, and the knote with it.
     pub(crate) fn take(
         &mut self,
-        _key: Key,
+        key: Key,
         clear: bool,
-        _shared: &mut Shared,
+        shared: &mut Shared,
     ) -> Result<Option<Report>> {
         let (fflags, data) = match self {
             Self::User(user) => user.take(clear),
             Self::Timer(timer) => (0, timer.take(clear)),
+            Self::File(file) => return file.take(key, clear),
+            Self::Vnode(vnode) => return vnode.take(key, clear, &mut shared.inotify),
+            Self::Fs(fs) => return Ok(fs.take(clear)),
         };
         Ok(Some(Report { flags: 0, fflags, data }))
     }
@@ -132,7 +170,9 @@ impl Source {
     /// It cannot be watched any more; only where the knote was disabled before.
     pub(crate) fn rest(&mut self, key: Key, how: Rest, shared: &mut Shared) -> Result<()> {
         match self {
-            Self::User(_) => {}
+            Self::User(_) | Self::Fs(_) => {}
+            Self::File(file) => file.rest(key, how, &mut shared.inotify)?,
+            Self::Vnode(vnode) => vnode.rest(key, how, &mut shared.inotify)?,
             Self::Timer(timer) => {
                 let clock = shared.clock(timer.realtime);
                 if how == Rest::Waiting {
@@ -148,18 +188,48 @@ impl Source {
     /// The knote goes.
     pub(crate) fn detach(&mut self, key: Key, shared: &mut Shared) {
         match self {
-            Self::User(_) => {}
+            Self::User(_) | Self::Fs(_) => {}
             Self::Timer(timer) => shared.clock(timer.realtime).remove(timer.deadline, key.1),
+            Self::File(file) => file.detach(key, &mut shared.inotify),
+            Self::Vnode(vnode) => vnode.detach(key, &mut shared.inotify),
+        }
+        if !shared.untold.is_empty() {
+            shared.untold.retain(|other| *other != key);
+        }
+    }
+
+    /// inotify told something of the knote's file; whether there may be something to report.
+    pub(crate) fn notice(&mut self, note: Note) -> bool {
+        match self {
+            Self::File(file) => file.notice(note),
+            Self::Vnode(vnode) => vnode.notice(note),
+            Self::User(_) | Self::Timer(_) | Self::Fs(_) => false,
+        }
+    }
+
+    /// Looks for a write that nobody tells of; whether there may be something to report.
+    pub(crate) fn examine(&mut self, key: Key) -> bool {
+        match self {
+            Self::File(file) => file.examine(key.1 as RawFd),
+            Self::Vnode(vnode) => vnode.examine(key.1 as RawFd),
+            Self::User(_) | Self::Timer(_) | Self::Fs(_) => false,
         }
     }
 
     /// For a knote whose ident is a descriptor: whether the number was closed, or stands for
     /// another file by now.
-    pub(crate) fn is_stale(&self) -> bool {
+    pub(crate) fn is_stale(&self, key: Key) -> bool {
         match self {
-            Self::User(_) | Self::Timer(_) => false,
+            Self::File(file) => file.is_stale(key.1 as RawFd),
+            Self::Vnode(vnode) => vnode.is_stale(key.1 as RawFd),
+            Self::User(_) | Self::Timer(_) | Self::Fs(_) => false,
         }
     }
+}
+
+/// A file in memory: newer kernels do not tell inotify of writes to it.
+fn is_memfd(fd: RawFd) -> bool {
+    raw::readlink_fd(fd, &mut [0; 8]).is_ok_and(|name| name.starts_with(b"/memfd:"))
 }
 
 /// The filters whose ident is a descriptor: closing the number drops their knotes.

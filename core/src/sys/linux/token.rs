@@ -16,6 +16,10 @@ pub(crate) enum Token {
     Bell,
     /// A timer descriptor has expired: of the real-time clock, or the monotonic one.
     Clock { realtime: bool },
+    /// Something happened to a watched file.
+    Inotify,
+    /// The mount table has changed.
+    Mounts,
 }
 
 const OURS: u64 = 1 << 31;
@@ -27,6 +31,8 @@ impl Token {
             Token::Bell => OURS,
             Token::Clock { realtime } => OURS | 2 | u64::from(realtime),
             Token::Lane(lane) => OURS | 8 | u64::from(lane),
+            Token::Inotify => OURS | 16,
+            Token::Mounts => OURS | 17,
         }
     }
 
@@ -40,6 +46,8 @@ impl Token {
             0 => Some(Token::Bell),
             at @ (2 | 3) => Some(Token::Clock { realtime: at == 3 }),
             at @ 8..16 => Some(Token::Lane((at & 7) as u8)),
+            16 => Some(Token::Inotify),
+            17 => Some(Token::Mounts),
             _ => None,
         }
     }
@@ -51,7 +59,7 @@ mod tests {
 
     #[test]
     fn what_goes_in_comes_out() {
-        let mut tokens = vec![Token::Bell];
+        let mut tokens = vec![Token::Bell, Token::Inotify, Token::Mounts];
         tokens.extend((0..8).map(Token::Lane));
         tokens.extend([false, true].map(|realtime| Token::Clock { realtime }));
         for fd in [0, 1, 1000, i32::MAX] {

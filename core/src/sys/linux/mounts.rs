@@ -1,0 +1,187 @@
+//! EVFILT_FS: file systems come and go.
+//!
+//! `/proc/self/mountinfo` wakes its poller when the mount table of our namespace has changed. Asking
+//! is what consumes the change, and a poll of the queue's descriptor from outside asks too: so the
+//! file lies EPOLLET in an epoll set of its own, where each wake-up is kept until it is fetched.
+
+use std::collections::BTreeMap;
+use std::os::fd::RawFd;
+
+use libc::{EPOLL_CTL_ADD, EPOLLET, EPOLLIN, epoll_event};
+
+use crate::event::{FilterFlag, KEvent};
+
+use super::hidden::hidden;
+use super::inotify::without_proc;
+use super::lanes;
+use super::raw::{self, Result};
+use super::report::Report;
+use super::token::Token;
+
+/// The filter's part of an FS knote.
+#[derive(Debug)]
+pub(crate) struct Fs {
+    asked: u32,
+    noted: u32,
+}
+
+impl Fs {
+    pub(crate) fn new(change: &KEvent) -> Self {
+        Self { asked: change.fflags, noted: 0 }
+    }
+
+    pub(crate) fn touch(&mut self, change: &KEvent) {
+        self.asked = change.fflags;
+    }
+
+    /// Something happened, as VQ_ bits; whether there is something to report.
+    pub(crate) fn notice(&mut self, what: u32) -> bool {
+        self.noted |= self.asked & what;
+        self.is_ready()
+    }
+
+    pub(crate) fn is_ready(&self) -> bool {
+        self.noted != 0
+    }
+
+    /// See [`Source::take`](super::source::Source::take).
+    pub(crate) fn take(&mut self, clear: bool) -> Option<Report> {
+        let fflags = self.noted;
+        if clear {
+            self.noted = 0;
+        }
+        (fflags != 0).then_some(Report { fflags, ..Report::default() })
+    }
+}
+
+/// The mount table, and what tells of its changes.
+#[derive(Debug, Default)]
+pub(crate) struct Mounts {
+    /// The epoll set, and the file in it.
+    fds: Option<(RawFd, RawFd)>,
+    table: Table,
+}
+
+impl Mounts {
+    /// Begins to watch, if it does not yet.
+    ///
+    /// # Errors
+    /// - `EOPNOTSUPP`: /proc is not mounted.
+    /// - `EMFILE`, `ENFILE`, `ENOMEM`: no descriptor.
+    pub(crate) fn open(&mut self, kq: RawFd) -> Result<()> {
+        if self.fds.is_some() {
+            return Ok(());
+        }
+        let file = hidden(|| raw::open_read(c"/proc/self/mountinfo")).map_err(without_proc)?;
+        let set = hidden(|| raw::epoll_create1(libc::EPOLL_CLOEXEC)).inspect_err(|_| {
+            let _ = raw::close(file);
+        })?;
+        self.fds = Some((set, file));
+        let edge = epoll_event { events: (EPOLLIN | EPOLLET) as u32, u64: 0 };
+        let level = lanes::epoll_event(EPOLLIN as u32, Token::Mounts);
+        let done = raw::epoll_ctl(set, EPOLL_CTL_ADD, file, &edge).and_then(|()| {
+            self.fetch();
+            self.table = Table::read(file)?;
+            raw::epoll_ctl(kq, EPOLL_CTL_ADD, set, &level)
+        });
+        if done.is_err() {
+            self.close();
+        }
+        done
+    }
+
+    /// Takes the wake-up; whether there was one, and no other thread took it.
+    fn fetch(&self) -> bool {
+        let Some((set, _)) = self.fds else { return false };
+        let mut event = epoll_event { events: 0, u64: 0 };
+        // SAFETY: there is room for one event.
+        unsafe { raw::epoll_pwait(set, &mut event, 1, 0, std::ptr::null()) == Ok(1) }
+    }
+
+    /// What happened since the last look, as VQ_ bits.
+    pub(crate) fn look(&mut self) -> u32 {
+        let Some((_, file)) = self.fds.filter(|_| self.fetch()) else { return 0 };
+        let Ok(now) = Table::read(file) else { return 0 };
+        let what = self.table.changes(&now);
+        self.table = now;
+        what
+    }
+
+    fn close(&mut self) {
+        if let Some((set, file)) = self.fds.take() {
+            let _ = raw::close(set);
+            let _ = raw::close(file);
+        }
+    }
+}
+
+impl Drop for Mounts {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+/// What is mounted where, and the options of it.
+#[derive(Debug, Default, Eq, PartialEq)]
+struct Table(BTreeMap<Vec<u8>, Vec<u8>>);
+
+impl Table {
+    fn read(file: RawFd) -> Result<Self> {
+        let (mut text, mut buf) = (Vec::new(), [0; 4096]);
+        raw::rewind(file)?;
+        loop {
+            match raw::read(file, &mut buf)? {
+                0 => return Ok(Self::parse(&text)),
+                n => text.extend_from_slice(&buf[..n]),
+            }
+        }
+    }
+
+    /// proc(5): mount, parent, device, root and mount point; what follows may change.
+    fn parse(text: &[u8]) -> Self {
+        let lines = text.split(|&b| b == b'\n').filter(|line| !line.is_empty());
+        let entry = |line: &[u8]| {
+            let end = line.iter().enumerate().filter(|&(_, &b)| b == b' ').nth(4);
+            let (mount, options) = line.split_at(end.map_or(line.len(), |(at, _)| at));
+            (mount.to_vec(), options.to_vec())
+        };
+        Self(lines.map(entry).collect())
+    }
+
+    /// What has changed, as VQ_ bits.
+    fn changes(&self, now: &Self) -> u32 {
+        let mount = FilterFlag::VQ_MOUNT.bits();
+        let unmount = FilterFlag::VQ_UNMOUNT.bits();
+        if self == now {
+            // Woken, and all is as before: something came and went, or went and came.
+            return mount | unmount;
+        }
+        let has_other = |one: &Self, other: &Self| one.0.keys().any(|k| !other.0.contains_key(k));
+        let mut what = 0;
+        what |= if has_other(now, self) { mount } else { 0 };
+        what |= if has_other(self, now) { unmount } else { 0 };
+        what
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tables_are_compared_by_mount_not_by_option() {
+        let mount = FilterFlag::VQ_MOUNT.bits();
+        let unmount = FilterFlag::VQ_UNMOUNT.bits();
+        let one = Table::parse(b"1 0 8:1 / / rw - ext4 sda rw\n2 1 0:3 / /proc rw - proc p rw\n");
+        let remounted =
+            Table::parse(b"1 0 8:1 / / ro - ext4 sda ro\n2 1 0:3 / /proc rw - proc p rw\n");
+        let less = Table::parse(b"1 0 8:1 / / rw - ext4 sda rw\n");
+        let other = Table::parse(b"1 0 8:1 / / rw - ext4 sda rw\n2 1 0:9 / /tmp rw - tmpfs t rw\n");
+        assert_eq!(one.0.len(), 2);
+        assert_eq!(one.changes(&remounted), 0);
+        assert_eq!(one.changes(&less), unmount);
+        assert_eq!(less.changes(&one), mount);
+        assert_eq!(one.changes(&other), mount | unmount);
+        assert_eq!(one.changes(&Table::parse(b"")), unmount);
+    }
+}

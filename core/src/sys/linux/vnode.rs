@@ -1,0 +1,272 @@
+//! EVFILT_VNODE: what happens to a file.
+//!
+//! inotify tells what happened, and fstat what it came to: a name more or less is for inotify a
+//! change of attributes, a longer file a write. Both are put together when the knote's turn comes.
+
+use std::os::fd::RawFd;
+
+use libc::{
+    IN_ACCESS, IN_ATTRIB, IN_CLOSE_NOWRITE, IN_CLOSE_WRITE, IN_CREATE, IN_DELETE, IN_DELETE_SELF,
+    IN_IGNORED, IN_ISDIR, IN_MODIFY, IN_MOVE_SELF, IN_MOVED_FROM, IN_MOVED_TO, IN_OPEN,
+    IN_Q_OVERFLOW, IN_UNMOUNT, S_IFDIR, S_IFIFO, S_IFMT, S_IFSOCK,
+};
+use nix::errno::Errno;
+
+use crate::event::{EvFlags, FilterFlag, KEvent};
+
+use super::inotify::{Half, Inotify, Note, Place, Role, Want};
+use super::raw::{self, Result};
+use super::report::Report;
+use super::source::{Key, Rest};
+
+const DELETE: u32 = FilterFlag::NOTE_DELETE.bits();
+const WRITE: u32 = FilterFlag::NOTE_WRITE.bits();
+const EXTEND: u32 = FilterFlag::NOTE_EXTEND.bits();
+const ATTRIB: u32 = FilterFlag::NOTE_ATTRIB.bits();
+const LINK: u32 = FilterFlag::NOTE_LINK.bits();
+const RENAME: u32 = FilterFlag::NOTE_RENAME.bits();
+const REVOKE: u32 = FilterFlag::NOTE_REVOKE.bits();
+const OPEN: u32 = FilterFlag::NOTE_OPEN.bits();
+const CLOSE: u32 = FilterFlag::NOTE_CLOSE.bits();
+const CLOSE_WRITE: u32 = FilterFlag::NOTE_CLOSE_WRITE.bits();
+const READ: u32 = FilterFlag::NOTE_READ.bits();
+
+/// What inotify tells one to one.
+const PLAIN: [(u32, u32); 7] = [
+    (IN_MODIFY, WRITE),
+    (IN_MOVE_SELF, RENAME),
+    (IN_UNMOUNT, REVOKE),
+    (IN_OPEN, OPEN),
+    (IN_CLOSE_NOWRITE, CLOSE),
+    (IN_CLOSE_WRITE, CLOSE_WRITE),
+    (IN_ACCESS, READ),
+];
+
+/// The filter's part of a VNODE knote.
+#[derive(Debug)]
+pub(crate) struct Vnode {
+    asked: u32,
+    /// NOTE_ bits: what happened of what was asked for, and was not cleared.
+    noted: u32,
+    /// IN_ bits: what inotify told, and was not compared with the file's stat yet.
+    told: u32,
+    stat: Stat,
+    place: Option<Place>,
+}
+
+impl Vnode {
+    /// # Errors
+    /// - `EBADF`: no such descriptor.
+    /// - `EINVAL`: no file that has a place in a file system, or could have one.
+    pub(crate) fn new(fd: RawFd, change: &KEvent) -> Result<Self> {
+        let stat = Stat::of(fd)?;
+        let is_file = match stat.mode & S_IFMT {
+            0 | S_IFSOCK => false,
+            S_IFIFO => !is_pipe(fd),
+            _ => true,
+        };
+        if !is_file {
+            return Err(Errno::EINVAL);
+        }
+        Ok(Self { asked: change.fflags, noted: 0, told: 0, stat, place: None })
+    }
+
+    pub(crate) fn touch(&mut self, change: &KEvent) {
+        // FreeBSD forgets what was asked for at a plain EV_ENABLE too; a lost event is worse.
+        if change.flags & EvFlags::EV_ADD.bits() != 0 || change.fflags != 0 {
+            self.asked = change.fflags;
+        }
+    }
+
+    /// Takes a note of what inotify told; whether there may be something to report.
+    pub(crate) fn notice(&mut self, note: Note) -> bool {
+        if note.role == Role::Parent {
+            self.told |= IN_DELETE | note.mask & IN_Q_OVERFLOW;
+        } else if note.entry {
+            self.noted |= self.asked & of_entry(note.mask);
+        } else {
+            self.told |= note.mask;
+            if note.mask & IN_IGNORED != 0 {
+                self.place = None;
+            }
+        }
+        self.is_ready()
+    }
+
+    pub(crate) fn is_ready(&self) -> bool {
+        self.noted | self.told != 0
+    }
+
+    /// See [`Source::take`](super::source::Source::take).
+    pub(crate) fn take(
+        &mut self,
+        key: Key,
+        clear: bool,
+        inotify: &mut Inotify,
+    ) -> Result<Option<Report>> {
+        if self.told & IN_MOVE_SELF != 0
+            && let Some(place) = &mut self.place
+        {
+            // Where it fails, what was told before stands: that it was moved.
+            let _ = inotify.follow_parent(key, place);
+        }
+        let now = Stat::of(key.1 as RawFd)?;
+        if now.id != self.stat.id {
+            return Err(Errno::EBADF);
+        }
+        self.noted |= self.asked & self.stat.update(now, std::mem::take(&mut self.told));
+        let fflags = self.noted;
+        if clear {
+            self.noted = 0;
+        }
+        Ok((fflags != 0).then_some(Report { fflags, ..Report::default() }))
+    }
+
+    pub(crate) fn rest(&mut self, key: Key, how: Rest, inotify: &mut Inotify) -> Result<()> {
+        let half = if how == Rest::Disabled { Half::Silent } else { Half::Waking };
+        let is_dir = self.stat.is_dir();
+        match needs(self.asked, is_dir) {
+            0 => {
+                self.detach(key, inotify);
+                Ok(())
+            }
+            mask => {
+                let want = Want { half, mask, parent: is_dir && self.asked & DELETE != 0 };
+                inotify.watch(key, &mut self.place, want)
+            }
+        }
+    }
+
+    pub(crate) fn detach(&mut self, key: Key, inotify: &mut Inotify) {
+        if let Some(place) = self.place.take() {
+            inotify.unwatch(key, place);
+        }
+    }
+
+    pub(crate) fn is_stale(&self, fd: RawFd) -> bool {
+        Stat::of(fd).map(|now| now.id) != Ok(self.stat.id)
+    }
+
+    /// Looks for a write that inotify does not tell of; whether there was one.
+    pub(crate) fn examine(&mut self, fd: RawFd) -> bool {
+        if Stat::of(fd).is_ok_and(|now| now.id == self.stat.id && now.times != self.stat.times) {
+            self.told |= IN_MODIFY;
+        }
+        self.is_ready()
+    }
+}
+
+/// A pipe without a name: Linux gives it the type of a FIFO.
+fn is_pipe(fd: RawFd) -> bool {
+    raw::readlink_fd(fd, &mut [0; 8]).is_ok_and(|name| name.starts_with(b"pipe:["))
+}
+
+/// Which of inotify's bits tell what is asked for.
+fn needs(asked: u32, is_dir: bool) -> u32 {
+    const ENTRIES: u32 = IN_CREATE | IN_DELETE | IN_MOVED_FROM | IN_MOVED_TO;
+    let mut mask = 0;
+    for (bit, note) in PLAIN {
+        mask |= if asked & note != 0 { bit } else { 0 };
+    }
+    mask |= match is_dir {
+        true if asked & (WRITE | EXTEND | LINK) != 0 => ENTRIES,
+        false if asked & EXTEND != 0 => IN_MODIFY,
+        _ => 0,
+    };
+    if asked & (ATTRIB | DELETE) != 0 || (asked & LINK != 0 && !is_dir) {
+        mask |= IN_ATTRIB;
+    }
+    if asked & DELETE != 0 && is_dir {
+        mask |= IN_MOVE_SELF; // it has another parent then
+    }
+    if is_dir {
+        mask &= !IN_MODIFY; // of files in it
+    }
+    // Not 0 where anything is asked for: an unmount is told to every watch.
+    if asked != 0 { mask & !IN_UNMOUNT | IN_DELETE_SELF } else { 0 }
+}
+
+/// What a change of an entry is for its directory (FreeBSD's vop_*_post).
+fn of_entry(mask: u32) -> u32 {
+    const WITHIN: u32 = IN_MOVED_FROM | IN_MOVED_TO;
+    let link = if mask & IN_ISDIR != 0 { LINK } else { 0 };
+    match mask & (IN_CREATE | IN_DELETE | WITHIN) {
+        0 => 0,
+        WITHIN => WRITE,
+        moved if moved & WITHIN != 0 => WRITE | EXTEND | link,
+        _ => WRITE | link,
+    }
+}
+
+/// What of a file's stat is compared.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+struct Stat {
+    id: (u64, u64),
+    links: libc::nlink_t,
+    size: i64,
+    mode: u32,
+    owner: (u32, u32),
+    /// Modification, and change of the inode.
+    times: [(i64, i64); 2],
+}
+
+impl Stat {
+    fn of(fd: RawFd) -> Result<Self> {
+        let st = raw::fstat(fd)?;
+        Ok(Self {
+            id: (st.st_dev, st.st_ino),
+            links: st.st_nlink,
+            size: st.st_size,
+            mode: st.st_mode,
+            owner: (st.st_uid, st.st_gid),
+            times: [(st.st_mtime, st.st_mtime_nsec), (st.st_ctime, st.st_ctime_nsec)],
+        })
+    }
+
+    fn is_dir(&self) -> bool {
+        self.mode & S_IFMT == S_IFDIR
+    }
+
+    /// What happened, as NOTE_ bits: by what inotify told, and by what has become of the file.
+    ///
+    /// Only what inotify told of is compared, and then remembered: for what came after it there is
+    /// another event to be read.
+    fn update(&mut self, now: Self, told: u32) -> u32 {
+        let lost = told & IN_Q_OVERFLOW != 0;
+        let mut notes = if lost { self.unseen(&now) } else { 0 };
+        for (bit, note) in PLAIN {
+            notes |= if told & bit != 0 { note } else { 0 };
+        }
+        if notes & WRITE != 0 {
+            notes |= if now.size > self.size && !now.is_dir() { EXTEND } else { 0 };
+            self.size = now.size;
+        }
+        if told & (IN_ATTRIB | IN_DELETE | IN_DELETE_SELF) != 0 || lost {
+            // A directory's links are its subdirectories, which the events of entries tell of. A
+            // name more or less is a change of attributes for inotify, not so for kqueue.
+            let linked = now.links != self.links && !now.is_dir();
+            let removed = now.links == 0 && self.links != 0;
+            let owned = (now.mode, now.owner) != (self.mode, self.owner);
+            let other = told & IN_ATTRIB != 0 && !linked && !removed;
+            notes |= if linked { LINK } else { 0 };
+            notes |= if removed || told & IN_DELETE_SELF != 0 { DELETE } else { 0 };
+            notes |= if owned || other { ATTRIB } else { 0 };
+            (self.links, self.mode, self.owner) = (now.links, now.mode, now.owner);
+        }
+        self.times = now.times;
+        notes
+    }
+
+    /// What may have happened while inotify's queue was full. What leaves no trace is reported too:
+    /// a program that looks in vain loses less than one that does not look.
+    fn unseen(&self, now: &Self) -> u32 {
+        let mut notes = OPEN | CLOSE | CLOSE_WRITE | READ;
+        if now.times[0] != self.times[0] || now.size != self.size {
+            notes |= if now.is_dir() { WRITE | LINK | EXTEND } else { WRITE };
+        }
+        if now.times[1] != self.times[1] {
+            notes |= ATTRIB | RENAME;
+        }
+        notes
+    }
+}
