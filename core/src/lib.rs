@@ -9,7 +9,9 @@ compile_error!("kqcompat supports Linux only so far");
 
 mod counters;
 mod event;
+pub mod hooks;
 mod kqueue;
+pub mod sets;
 mod sys;
 
 pub use counters::Counters;

@@ -413,3 +413,61 @@ pub fn check_timespec(time: *const libc::timespec) -> Result<()> {
         Ok(_) => Ok(()),
     }
 }
+
+/// `munmap(addr, len)`.
+///
+/// # Safety
+/// As for munmap(2): nothing may use that memory any more.
+#[inline]
+pub unsafe fn munmap(addr: *mut c_void, len: usize) -> Result<()> {
+    // SAFETY: the caller's promise.
+    check(unsafe { syscall2(Sysno::munmap as usize, addr as usize, len) }).map(drop)
+}
+
+/// `readlink(path, buf)`: the part of the target that fits.
+#[inline]
+pub fn readlink<'a>(path: &std::ffi::CStr, buf: &'a mut [u8]) -> Result<&'a [u8]> {
+    let (dir, path) = (libc::AT_FDCWD as usize, path.as_ptr() as usize);
+    // SAFETY: the kernel reads `path`, which ends with a NUL, and writes at most `buf.len()` bytes.
+    let len = check(unsafe {
+        syscall4(Sysno::readlinkat as usize, dir, path, buf.as_mut_ptr() as usize, buf.len())
+    })?;
+    Ok(&buf[..len])
+}
+
+/// `pselect6(nfds, readfds, writefds, exceptfds, timeout, {sigmask, size})`. The kernel writes the
+/// time left into `timeout`.
+///
+/// # Safety
+/// The kernel writes the sets and the timeout: they must belong to whoever asked for this call.
+/// Pointers to nothing are EFAULT.
+#[inline]
+pub unsafe fn pselect(
+    nfds: c_int,
+    [readfds, writefds, exceptfds]: [*mut c_void; 3],
+    timeout: *mut libc::timespec,
+    sigmask: *const libc::sigset_t,
+) -> Result<usize> {
+    // pselect6(2): six arguments are all a system call can have, so the last two share one.
+    let mask = [sigmask as usize, SIGSET_BYTES];
+    // SAFETY: the caller's promise; `mask` and what it points to are only read.
+    check(unsafe {
+        syscall6(
+            Sysno::pselect6 as usize,
+            nfds as usize,
+            readfds as usize,
+            writefds as usize,
+            exceptfds as usize,
+            timeout as usize,
+            mask.as_ptr() as usize,
+        )
+    })
+}
+
+/// `close_range(first, last, 0)`, Linux 5.9; ENOSYS before.
+#[inline]
+pub fn close_range(first: c_uint, last: c_uint) -> Result<()> {
+    // SAFETY: takes no pointer. As for `close`, the numbers are the caller's business.
+    check(unsafe { syscall3(Sysno::close_range as usize, first as usize, last as usize, 0) })
+        .map(drop)
+}

@@ -1,0 +1,39 @@
+//! What the C libraries have in common: libc's functions that close descriptors, exported with our
+//! hooks around them, and the way to the next library's function of a name.
+//!
+//! A C library exports these symbols by linking this package. Calls inside libc do not come by
+//! here: that is why fclose, freopen, closedir and pclose are hooked beside close, and why what
+//! happens in login_tty or daemon is found out later (docs/poll.md).
+
+pub mod close;
+mod next;
+pub mod stdio;
+
+use kq_core::sets::Policy;
+pub use next::{Next, fail, returned, test_cancel};
+
+/// To be called when the library is loaded, in a constructor: finds libc's functions now, since
+/// looking for them allocates, and declares that closes are told.
+pub fn init() {
+    close::find();
+    stdio::find();
+    next::find();
+    kq_core::hooks::all_closes_are_told();
+}
+
+/// Sets the policy of poll and select that the environment variable `KQCOMPAT_POLICY` names; not in
+/// a program that runs with the rights of another user (secure_getenv(3)).
+pub fn policy_from_environment() {
+    // SAFETY: takes a number; getenv takes a C string and returns one, or null. Constructors run
+    // before any thread that could change the environment.
+    let name = unsafe {
+        if libc::getauxval(libc::AT_SECURE) != 0 {
+            return;
+        }
+        let value = libc::getenv(c"KQCOMPAT_POLICY".as_ptr());
+        (!value.is_null()).then(|| std::ffi::CStr::from_ptr(value))
+    };
+    if let Some(policy) = name.and_then(|name| Policy::by_name(name.to_bytes())) {
+        kq_core::sets::set_policy(policy);
+    }
+}

@@ -1,0 +1,353 @@
+//! poll's form of the caller's memory: an array of (descriptor, events, revents).
+
+use std::os::fd::RawFd;
+
+use libc::{pollfd, timespec};
+
+use crate::sys::linux::raw::Result;
+
+use super::compare::first_difference;
+use super::memory::Array;
+use super::policy::Policy;
+use super::serve::{Delivered, Front, SAMPLES, Time, Update, timespec_for};
+use super::set::{Kind, Set, State};
+use super::table::NOWHERE;
+use super::wait::{Calls, Wait, ppoll_now};
+use super::watch::POLL_BITS;
+
+/// An entry as one word; remembered with revents 0.
+fn word(entry: pollfd) -> u64 {
+    // SAFETY: pollfd is 8 bytes without padding; any bytes are a word.
+    unsafe { std::mem::transmute::<pollfd, u64>(pollfd { revents: 0, ..entry }) }
+}
+
+fn entry(word: u64) -> pollfd {
+    // SAFETY: as above; any bytes are a pollfd.
+    unsafe { std::mem::transmute::<u64, pollfd>(word) }
+}
+
+/// One call of poll or ppoll.
+pub(crate) struct PollCall<'a, C> {
+    pub(crate) fds: *mut pollfd,
+    pub(crate) len: usize,
+    pub(crate) wait: &'a Wait<'a, C>,
+}
+
+impl<C: Calls> PollCall<'_, C> {
+    /// The caller's entry.
+    ///
+    /// The pointer is the caller's, who promised `len` entries (Rust), or whose memory the kernel
+    /// has accepted (C, see [`super::thread`]). It is read and written by value, never borrowed:
+    /// another thread may write there too.
+    #[inline]
+    fn read(&self, index: usize) -> pollfd {
+        debug_assert!(index < self.len);
+        // SAFETY: see above.
+        unsafe { self.fds.add(index).read_unaligned() }
+    }
+
+    #[inline]
+    fn report(&self, index: usize, revents: u16) {
+        debug_assert!(index < self.len);
+        // SAFETY: as in `read`.
+        unsafe {
+            (&raw mut (*self.fds.add(index)).revents).write_unaligned(revents as i16);
+        }
+    }
+
+    /// The first entry at or after `from` that is not as remembered.
+    #[inline]
+    fn difference(&self, set: &Set, from: usize) -> usize {
+        let len = self.len.min(set.len);
+        // SAFETY: the caller's `len` entries, and the set's, in room reserved by `remember`.
+        unsafe { first_difference(self.fds.cast(), set.watch.table.words(), from, len) }
+    }
+
+    fn remembered(set: &Set, index: usize) -> pollfd {
+        debug_assert!(index < set.len);
+        // SAFETY: the set's `len` entries were written.
+        entry(unsafe { set.watch.table.words().add(index).read() })
+    }
+
+    fn remember(set: &mut Set, index: usize, new: pollfd) {
+        // SAFETY: the room was reserved for the caller's number of entries before.
+        unsafe { set.watch.table.words().add(index).write(word(new)) };
+    }
+
+    /// Takes over what changed.
+    fn change(&mut self, set: &mut Set, changed: usize) -> Update {
+        let kept = self.len.min(set.len);
+        if !set.watch.may_change() {
+            return Update::Failed;
+        }
+        set.leaving.clear();
+        if !set.watch.table.reserve(self.len, self.len * 8) || !set.leaving.reserve(changed) {
+            set.broken = true;
+            return Update::Done;
+        }
+        set.entries = self.len;
+        let same = |this: &Self, set: &Set, index: usize| {
+            index < kept && word(this.read(index)) == word(Self::remembered(set, index))
+        };
+        let mut asked = std::mem::replace(&mut set.asked, Array::EMPTY);
+        asked.retain(|a| same(self, set, a.index as usize));
+        std::mem::swap(&mut set.asked, &mut asked);
+        set.asked_changed = true;
+        let mut at = self.difference(set, 0);
+        while at < kept {
+            self.detach(set, at);
+            at = self.difference(set, at + 1);
+        }
+        for index in kept..set.len {
+            self.detach(set, index);
+        }
+        let mut at = self.difference(set, 0);
+        while at < kept {
+            self.attach(set, at);
+            at = self.difference(set, at + 1);
+        }
+        for index in kept..self.len {
+            self.attach(set, index);
+        }
+        set.len = self.len;
+        for at in 0..set.leaving.len() {
+            let slot = set.leaving[at];
+            if set.watch.table.slot(slot).index == NOWHERE {
+                set.watch.drop(slot);
+            }
+        }
+        Update::Done
+    }
+
+    /// The entry at `index` is not what it was: its registration looks for another place.
+    fn detach(&mut self, set: &mut Set, index: usize) {
+        let old = Self::remembered(set, index);
+        if let Some(slot) = set.watch.table.find(old.fd) {
+            let s = set.watch.table.slot(slot);
+            if s.index == index as u32 {
+                s.index = NOWHERE;
+                // There is room: no more than `changed` come here.
+                let _ = set.leaving.push(slot);
+            }
+        }
+    }
+
+    /// Remembers the entry at `index` anew. A registration that lost its place to it stays.
+    fn attach(&mut self, set: &mut Set, index: usize) {
+        let new = self.read(index);
+        Self::remember(set, index, new);
+        self.report(index, 0);
+        if new.fd < 0 {
+            return;
+        }
+        if let Some(slot) = set.watch.table.find(new.fd)
+            && set.watch.table.slot(slot).index == NOWHERE
+        {
+            let s = set.watch.table.slot(slot);
+            s.index = index as u32;
+            if s.bits & POLL_BITS != bits(new) && !set.watch.modify(slot, bits(new)) {
+                set.distrust(slot, State::New);
+            }
+        } else {
+            set.ask_for(new.fd, index as u32, bits(new), State::New);
+        }
+    }
+
+    /// Of the entries that changed, how many are of a number that is registered?
+    fn moves(&self, set: &mut Set) -> usize {
+        let kept = self.len.min(set.len);
+        let mut moves = 0;
+        let mut at = self.difference(set, 0);
+        while at < kept {
+            moves += usize::from(set.watch.table.find(self.read(at).fd).is_some());
+            at = self.difference(set, at + 1);
+        }
+        moves
+    }
+}
+
+/// What an entry is registered for. events is 16 bits, of which only poll's own count: as an int it
+/// would be sign-extended into epoll's flags.
+fn bits(entry: pollfd) -> u16 {
+    entry.events as u16 & POLL_BITS
+}
+
+impl<C: Calls> Front for PollCall<'_, C> {
+    const KIND: Kind = Kind::Poll;
+
+    fn key(&self) -> [usize; 3] {
+        [self.fds as usize, 0, 0]
+    }
+
+    fn unproven(&self) -> [(usize, usize); 4] {
+        if !self.wait.unproven {
+            return [(0, 0); 4];
+        }
+        let fds = (self.fds as usize, self.len.saturating_mul(size_of::<pollfd>()));
+        [fds, self.wait.mask_range(), (0, 0), (0, 0)]
+    }
+
+    fn len(&self) -> usize {
+        self.len
+    }
+
+    fn likeness(&self, set: &mut Set) -> usize {
+        (0..SAMPLES)
+            .filter(|sample| {
+                let index = sample * self.len / SAMPLES;
+                let fd = self.read(index).fd;
+                index < set.len && Self::remembered(set, index).fd == fd
+                    || set.watch.table.find(fd).is_some()
+            })
+            .count()
+    }
+
+    fn sketch(&self) -> u64 {
+        (0..SAMPLES).fold(self.len as u64, |sum, sample| {
+            let fd = self.read(sample * self.len / SAMPLES).fd;
+            (sum ^ fd as u32 as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(23)
+        })
+    }
+
+    fn fill(&mut self, set: &mut Set) {
+        if !set.watch.table.reserve(self.len, self.len * 8) || !set.asked.reserve(self.len) {
+            set.broken = true;
+            return;
+        }
+        set.len = self.len;
+        set.entries = self.len;
+        for index in 0..self.len {
+            let new = self.read(index);
+            Self::remember(set, index, new);
+            if new.fd >= 0 {
+                set.ask_for(new.fd, index as u32, bits(new), State::New);
+            }
+            self.report(index, 0);
+        }
+    }
+
+    fn update(&mut self, set: &mut Set, policy: Policy) -> Update {
+        let mut at = self.difference(set, 0);
+        if at == self.len && self.len == set.len {
+            return Update::Done;
+        }
+        let kept = self.len.min(set.len);
+        let mut changed = self.len.max(set.len) - kept;
+        while at < kept {
+            let new = self.read(at);
+            if word(new) == word(Self::remembered(set, at)) {
+                // Only what was reported last time.
+                self.report(at, 0);
+            } else {
+                changed += 1;
+            }
+            at = self.difference(set, at + 1);
+        }
+        if changed == 0 {
+            return Update::Done;
+        }
+        let limit = self.len / 4 + 2;
+        let first_sight = policy == Policy::RegisterAtFirstSight;
+        if changed > limit && (first_sight || self.moves(set) * 4 < changed * 3) {
+            return Update::Another;
+        }
+        self.change(set, changed)
+    }
+
+    fn begin(&mut self, _set: &mut Set) {
+        // `update` has left every revents 0.
+    }
+
+    #[inline]
+    fn deliver(&mut self, _set: &mut Set, index: u32, bits: u16) -> Delivered {
+        let entry = self.read(index as usize);
+        if entry.revents != 0 {
+            return Delivered::Again;
+        }
+        // The entry is registered for what it asks for, no less and no more, so that each event
+        // maps to something.
+        if bits == 0 {
+            return Delivered::Nothing;
+        }
+        self.report(index as usize, bits);
+        Delivered::Results(1)
+    }
+
+    fn ask(&mut self, set: &mut Set, queue: Option<RawFd>, time: Time) -> Result<(usize, bool)> {
+        if set.asked_changed {
+            set.pollfds.clear();
+            let mut room = set.pollfds.push(pollfd { fd: -1, events: libc::POLLIN, revents: 0 });
+            for at in 0..set.asked.len() {
+                let a = set.asked[at];
+                room &= set.pollfds.push(pollfd { fd: a.fd, events: a.bits as i16, revents: 0 });
+            }
+            if !room {
+                return Err(nix::errno::Errno::ENOMEM);
+            }
+            set.asked_changed = false;
+        }
+        if set.pollfds.is_empty()
+            && !set.pollfds.push(pollfd { fd: -1, events: libc::POLLIN, revents: 0 })
+        {
+            return Err(nix::errno::Errno::ENOMEM);
+        }
+        set.pollfds[0].fd = queue.unwrap_or(-1);
+        let (fds, len) = (set.pollfds.as_mut_ptr(), set.pollfds.len());
+        let ready = match time {
+            // SAFETY: an array of ours.
+            Time::Now => unsafe { ppoll_now(fds, len) }?,
+            // SAFETY: an array of ours; the mask is the caller's, and only read.
+            Time::AtMost(_) => {
+                unsafe { self.wait.calls.ppoll(fds, len, timespec_for(time), self.wait.sigmask) }?
+            }
+        };
+        let queue_has = set.pollfds[0].revents != 0;
+        let mut results = ready - usize::from(queue_has);
+        if results > 0 {
+            results = 0;
+            for (asked, answer) in set.asked.iter().zip(&set.pollfds[1..]) {
+                if answer.revents != 0 {
+                    self.report(asked.index as usize, answer.revents as u16);
+                    results += 1;
+                }
+            }
+        }
+        Ok((results, queue_has))
+    }
+
+    fn whole(&mut self, _set: &mut Set, time: Time) -> Result<usize> {
+        match time {
+            // SAFETY: the caller's own array and number of entries.
+            Time::Now => unsafe { ppoll_now(self.fds, self.len) },
+            // SAFETY: as above; the mask is the caller's, and only read.
+            Time::AtMost(_) => unsafe {
+                self.wait.calls.ppoll(self.fds, self.len, timespec_for(time), self.wait.sigmask)
+            },
+        }
+    }
+
+    fn each_reported(&self, set: &mut Set, f: &mut dyn FnMut(&mut Set, RawFd)) {
+        for index in 0..self.len {
+            let entry = self.read(index);
+            if entry.revents != 0 {
+                f(set, entry.fd);
+            }
+        }
+    }
+
+    fn is_reported(&self, _set: &Set, index: u32) -> bool {
+        (index as usize) < self.len && self.read(index as usize).revents != 0
+    }
+
+    fn restore(&mut self, _set: &Set) {}
+
+    fn end(&mut self, _set: &mut Set) {}
+
+    fn own(&mut self) -> Result<usize> {
+        self.wait.calls.own()
+    }
+
+    fn timeout(&self) -> (Option<timespec>, bool) {
+        (self.wait.timeout, !self.wait.sigmask.is_null())
+    }
+}

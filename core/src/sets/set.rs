@@ -1,0 +1,344 @@
+//! A remembered set: the queue with what is registered, and what is asked by number.
+
+use std::os::fd::RawFd;
+
+use super::cell::Notes;
+use super::counters::{Count, count};
+use super::memory::{Array, Zeroed};
+use super::policy::Policy;
+use super::table::{CHECKED, NOWHERE};
+use super::wait::Nanos;
+use super::watch::{Enrolled, POLL_BITS, Watch};
+
+/// Calls that an entry must have been there for before it is registered: one that is new at each
+/// call never is.
+const AGE: u32 = 2;
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Set {
+    /// The system had no memory for some part of the set: it is not to be relied on.
+    pub(crate) broken: bool,
+    pub(crate) kind: Kind,
+    /// Where the caller has the entries: the array, or the three bitmaps. A hint, not a promise.
+    pub(crate) key: [usize; 3],
+    /// poll: how many entries. select: how many numbers the bitmaps cover.
+    pub(crate) len: usize,
+    /// How many descriptors are in it, negative ones not counted (select) or counted (poll).
+    pub(crate) entries: usize,
+    pub(crate) watch: Watch,
+    /// Descriptors that the kernel's own call is asked about.
+    pub(crate) asked: Array<Asked>,
+    /// `asked` has changed since the array or the bitmaps for the kernel were made of it.
+    pub(crate) asked_changed: bool,
+    /// poll: the array for the kernel. Place 0 is the queue.
+    pub(crate) pollfds: Array<libc::pollfd>,
+    /// select: bitmaps (see there).
+    pub(crate) bitmaps: Array<u64>,
+    /// Slots whose entry is being looked for.
+    pub(crate) leaving: Array<u32>,
+    /// Unhooked programs: the slots that were reported at the last call, and at this one.
+    pub(crate) reported: Array<u32>,
+    pub(crate) reporting: Array<u32>,
+    /// Unhooked programs: `reported` was verified in this call.
+    pub(crate) verified: bool,
+    pub(crate) calls: u32,
+    pub(crate) used_at: u32,
+    /// Calls for which the kernel serves, since a large part was ready.
+    pub(crate) dense: u32,
+    /// Unhooked programs: each registration is to be verified before the queue serves again.
+    pub(crate) doubted: bool,
+    /// No queue is tried for until so many calls were made.
+    retry_at: u32,
+    /// Where registering goes on.
+    cursor: usize,
+    /// When the kernel was last asked about all entries, and what that costs.
+    pub(crate) checked_at: Nanos,
+    pub(crate) check_cost: Nanos,
+}
+
+/// Whose set it is: poll's and select's are kept apart, also for the same descriptors.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Kind {
+    None,
+    Poll,
+    Select,
+}
+
+/// A descriptor that is asked by number.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub(crate) struct Asked {
+    pub(crate) fd: RawFd,
+    pub(crate) index: u32,
+    pub(crate) bits: u16,
+    pub(crate) state: State,
+    /// The call that it came with.
+    pub(crate) born: u32,
+}
+
+/// Why a descriptor is asked by number.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[repr(u16)]
+pub(crate) enum State {
+    /// It is new, or its number has just been closed and opened: it will be registered if it stays.
+    New = 0,
+    /// It is not of a kind that can be registered, or stands twice in the set, or what it reports
+    /// maps to nothing that was asked. Looked at again once per T.
+    Unfit,
+}
+
+// SAFETY: integers, and an enum with a variant 0.
+unsafe impl Zeroed for Asked {}
+
+impl Set {
+    pub(crate) const EMPTY: Self = Self {
+        broken: false,
+        kind: Kind::None,
+        key: [0; 3],
+        len: 0,
+        entries: 0,
+        watch: Watch::EMPTY,
+        asked: Array::EMPTY,
+        asked_changed: false,
+        pollfds: Array::EMPTY,
+        bitmaps: Array::EMPTY,
+        leaving: Array::EMPTY,
+        reported: Array::EMPTY,
+        reporting: Array::EMPTY,
+        verified: false,
+        calls: 0,
+        used_at: 0,
+        dense: 0,
+        doubted: false,
+        retry_at: 0,
+        cursor: 0,
+        checked_at: 0,
+        check_cost: 0,
+    };
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.kind == Kind::None
+    }
+
+    /// Gives everything back.
+    pub(crate) fn free(&mut self) {
+        self.watch.close();
+        self.watch.table.free();
+        self.asked.free();
+        self.pollfds.free();
+        self.bitmaps.free();
+        self.leaving.free();
+        self.reported.free();
+        self.reporting.free();
+        *self = Self::EMPTY;
+    }
+
+    /// T: how long the kernel may go without being asked about all entries. At most a hundredth of
+    /// the time goes into asking.
+    #[inline]
+    pub(crate) fn patience(&self) -> Nanos {
+        // Before it was measured: 100 ns an entry.
+        let cost = if self.check_cost > 0 { self.check_cost } else { 100 * self.entries as u64 };
+        (100 * cost).max(10_000_000)
+    }
+
+    /// A descriptor is to be asked by number from now on.
+    pub(crate) fn ask_for(&mut self, fd: RawFd, index: u32, bits: u16, state: State) {
+        self.asked_changed = true;
+        let bits = bits & POLL_BITS;
+        self.broken |= !self.asked.push(Asked { fd, index, bits, state, born: self.calls });
+    }
+
+    /// What is registered in this slot is no more, or is of another file: asks by number until the
+    /// number has proved itself again.
+    pub(crate) fn distrust(&mut self, slot: u32, state: State) {
+        let s = *self.watch.table.slot(slot);
+        self.watch.drop(slot);
+        self.ask_for(s.fd, s.index, s.bits, state);
+    }
+
+    /// Hears of the closes there were since the last call.
+    pub(crate) fn heed_notes(&mut self) {
+        match self.watch.take_notes() {
+            None => {}
+            Some(Notes::Lost) => self.rebuild(true),
+            Some(Notes::Closed { numbers, len }) => {
+                numbers[..len].iter().for_each(|&fd| self.heed(fd));
+            }
+            Some(Notes::TooMany) => self.heed_any(),
+        }
+    }
+
+    fn heed(&mut self, fd: RawFd) {
+        if let Some(slot) = self.watch.table.find(fd) {
+            count(Count::Reused);
+            self.distrust(slot, State::New);
+        }
+        let born = self.calls;
+        for asked in self.asked.iter_mut().filter(|asked| asked.fd == fd) {
+            asked.state = State::New;
+            asked.born = born;
+        }
+    }
+
+    fn heed_any(&mut self) {
+        for slot in 0..self.watch.table.reached() {
+            if self.watch.table.slot(slot).fd >= 0 && !self.watch.is_trusted(slot) {
+                count(Count::Reused);
+                self.distrust(slot, State::New);
+            }
+        }
+        self.reconsider();
+    }
+
+    /// Gives those a chance that could not be registered.
+    pub(crate) fn reconsider(&mut self) {
+        let born = self.calls;
+        for asked in self.asked.iter_mut().filter(|asked| asked.state == State::Unfit) {
+            asked.state = State::New;
+            asked.born = born;
+        }
+    }
+
+    /// Throws the queue away and begins anew: what was registered is asked by number, and
+    /// registered again bit by bit. If `lost`, its descriptor is not ours to close.
+    pub(crate) fn rebuild(&mut self, lost: bool) {
+        count(Count::Rebuilt);
+        for slot in 0..self.watch.table.reached() {
+            let s = *self.watch.table.slot(slot);
+            if s.fd >= 0 && s.index != NOWHERE {
+                self.ask_for(s.fd, s.index, s.bits, State::New);
+            }
+        }
+        self.reconsider();
+        self.reported.clear();
+        self.reporting.clear();
+        if lost {
+            self.watch.abandon();
+        } else {
+            self.watch.close();
+        }
+    }
+
+    /// Registers some of those that are asked by number: all under
+    /// [`Policy::RegisterAtFirstSight`], else so few that a call costs little more for it.
+    ///
+    /// A registration costs as much as asking some ten times by number. Where few are asked, they
+    /// are registered as soon as they have stayed for some calls; where many are, a 64th at a call,
+    /// so that a program whose sets never stay pays at most some hundredths.
+    pub(crate) fn enroll_some(&mut self, policy: Policy) {
+        let all = policy == Policy::RegisterAtFirstSight;
+        let asked = self.asked.len();
+        if asked == 0 || (self.calls.wrapping_sub(self.retry_at) as i32) < 0 {
+            return;
+        }
+        let mut budget = if all { asked } else { 1 + asked / 64 };
+        let mut allowed = None;
+        for _ in 0..if all { asked } else { asked.min(4 * budget) } {
+            if self.cursor >= self.asked.len() {
+                self.cursor = 0;
+            }
+            let a = self.asked[self.cursor];
+            let ripe = all || self.calls.wrapping_sub(a.born) >= AGE;
+            if a.state != State::New || !ripe {
+                self.cursor += 1;
+                continue;
+            }
+            if !*allowed.get_or_insert_with(|| self.watch.may_change()) {
+                return;
+            }
+            match self.watch.enroll(a.fd, a.index, a.bits) {
+                Enrolled::Yes => {
+                    self.asked.swap_remove(self.cursor);
+                    self.asked_changed = true;
+                }
+                Enrolled::Unfit | Enrolled::Twice => {
+                    self.asked[self.cursor].state = State::Unfit;
+                    self.cursor += 1;
+                }
+                Enrolled::Later => {
+                    self.asked[self.cursor].born = self.calls;
+                    self.cursor += 1;
+                }
+                Enrolled::NoQueue => {
+                    self.retry_at = self.calls.wrapping_add(256);
+                    return;
+                }
+            }
+            budget -= 1;
+            if budget == 0 {
+                return;
+            }
+        }
+        self.asked.shrink();
+    }
+
+    /// Unhooked programs: what was reported at the last call may have been closed since, and its
+    /// number be another file. Asks the kernel, whose ENOENT tells. False where
+    /// the queue may not be changed here.
+    #[must_use]
+    pub(crate) fn verify_reported(&mut self) -> bool {
+        self.verified = true;
+        for at in 0..self.reported.len() {
+            let slot = self.reported[at];
+            if self.watch.table.get(slot).is_some_and(|s| s.fd >= 0)
+                && self.verify_or_distrust(slot) == Verified::Failed
+            {
+                self.doubted = true;
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Compares a slot's registration with its number's file, once in a call.
+    pub(crate) fn verify_or_distrust(&mut self, slot: u32) -> Verified {
+        if self.watch.table.slot(slot).bits & CHECKED != 0 {
+            return Verified::Same;
+        }
+        if self.watch.verify(slot) {
+            self.watch.table.slot(slot).bits |= CHECKED;
+            return Verified::Same;
+        }
+        if !self.watch.may_change() {
+            return Verified::Failed;
+        }
+        count(Count::Reused);
+        self.distrust(slot, State::New);
+        Verified::Distrusted
+    }
+
+    /// The call is over: what it reported is what the next one verifies, and what was not verified.
+    pub(crate) fn end_reports(&mut self) {
+        if !std::mem::take(&mut self.verified) {
+            for at in 0..self.reporting.len() {
+                let slot = self.reporting[at];
+                self.doubted |= !self.reported.push(slot);
+            }
+            self.reporting.clear();
+            return;
+        }
+        for at in 0..self.reported.len() + self.reporting.len() {
+            let slot = match self.reported.get(at) {
+                Some(&slot) => slot,
+                None => self.reporting[at - self.reported.len()],
+            };
+            if let Some(slot) = self.watch.table.get(slot) {
+                slot.bits &= !CHECKED;
+            }
+        }
+        std::mem::swap(&mut self.reported, &mut self.reporting);
+        self.reporting.clear();
+    }
+}
+
+/// What a comparison of a registration with its number's file said.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Verified {
+    Same,
+    /// It was another: it is asked by number now.
+    Distrusted,
+    /// It was another, and the queue may not be changed here.
+    Failed,
+}
