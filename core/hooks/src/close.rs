@@ -17,8 +17,8 @@ type CloseFrom = unsafe extern "C-unwind" fn(c_int);
 type Syscall =
     unsafe extern "C-unwind" fn(c_long, c_long, c_long, c_long, c_long, c_long, c_long) -> c_long;
 
-// SAFETY (of all): the types are those of the C functions; syscall's variable arguments are passed
-// as six longs, which is how libc takes them.
+// SAFETY: here and below, the types are those of the C functions; syscall's variable arguments are
+// passed as six longs, which is how libc takes them.
 static CLOSE: Next<Close> = unsafe { Next::new(c"close") };
 // SAFETY: see above.
 static DUP2: Next<Dup2> = unsafe { Next::new(c"dup2") };
@@ -193,9 +193,8 @@ pub unsafe extern "C-unwind" fn syscall(
     e: c_long,
     f: c_long,
 ) -> c_long {
-    // SAFETY (of all below): the caller's promise.
     match number {
-        // SAFETY: see above.
+        // SAFETY: here and below, the caller's promise.
         libc::SYS_close => unsafe { close(a as c_int).into() },
         #[cfg(target_arch = "x86_64")]
         // SAFETY: see above.

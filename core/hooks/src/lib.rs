@@ -6,6 +6,7 @@
 //! happens in login_tty or daemon is found out later (docs/poll.md).
 
 pub mod close;
+pub mod counters;
 mod next;
 pub mod stdio;
 

@@ -12,7 +12,7 @@ type Stream = unsafe extern "C-unwind" fn(*mut FILE) -> c_int;
 type Reopen = unsafe extern "C-unwind" fn(*const c_char, *const c_char, *mut FILE) -> *mut FILE;
 type Directory = unsafe extern "C-unwind" fn(*mut DIR) -> c_int;
 
-// SAFETY (of all): the types are those of the C functions.
+// SAFETY: here and below, the types are those of the C functions.
 static FCLOSE: Next<Stream> = unsafe { Next::new(c"fclose") };
 // SAFETY: see above.
 static PCLOSE: Next<Stream> = unsafe { Next::new(c"pclose") };

@@ -187,10 +187,6 @@ impl<C: Calls> Front for PollCall<'_, C> {
         [fds, self.wait.mask_range(), (0, 0), (0, 0)]
     }
 
-    fn len(&self) -> usize {
-        self.len
-    }
-
     fn likeness(&self, set: &mut Set) -> usize {
         (0..SAMPLES)
             .filter(|sample| {
@@ -295,12 +291,12 @@ impl<C: Calls> Front for PollCall<'_, C> {
         let (fds, len) = (set.pollfds.as_mut_ptr(), set.pollfds.len());
         let ready = match time {
             // SAFETY: an array of ours.
-            Time::Now => unsafe { ppoll_now(fds, len) }?,
+            Time::Now => unsafe { ppoll_now(fds, len) },
             // SAFETY: an array of ours; the mask is the caller's, and only read.
-            Time::AtMost(_) => {
-                unsafe { self.wait.calls.ppoll(fds, len, timespec_for(time), self.wait.sigmask) }?
-            }
-        };
+            Time::AtMost(_) => unsafe {
+                self.wait.calls.ppoll(fds, len, timespec_for(time), self.wait.sigmask)
+            },
+        }?;
         let queue_has = set.pollfds[0].revents != 0;
         let mut results = ready - usize::from(queue_has);
         if results > 0 {

@@ -29,9 +29,6 @@ pub(crate) trait Front {
     /// Memory that a C program says is there, as (address, length); empty where Rust says so.
     fn unproven(&self) -> [(usize, usize); 4];
 
-    /// poll: how many entries. select: how many numbers.
-    fn len(&self) -> usize;
-
     /// How many of [`SAMPLES`] entries spread over the caller's are in the set.
     fn likeness(&self, set: &mut Set) -> usize;
 
@@ -493,10 +490,10 @@ impl Set {
             return self.verify_reported();
         }
         for slot in 0..self.watch.table.reached() {
-            if self.watch.table.slot(slot).fd >= 0 {
-                if self.verify_or_distrust(slot) == Verified::Failed {
-                    return false;
-                }
+            if self.watch.table.slot(slot).fd >= 0
+                && self.verify_or_distrust(slot) == Verified::Failed
+            {
+                return false;
             }
         }
         for slot in 0..self.watch.table.reached() {

@@ -62,7 +62,6 @@ pub(crate) struct Set {
 pub(crate) enum Kind {
     None,
     Poll,
-    Select,
 }
 
 /// A descriptor that is asked by number.

@@ -177,10 +177,11 @@ impl Thread {
         }
         let key = front.key();
         let last = self.last;
-        if self.sets[last].key == key && self.sets[last].kind == F::KIND {
-            if let Some(outcome) = self.serve(last, front) {
-                return outcome;
-            }
+        if self.sets[last].key == key
+            && self.sets[last].kind == F::KIND
+            && let Some(outcome) = self.serve(last, front)
+        {
+            return outcome;
         }
         self.call_another(front, key)
     }

@@ -1,0 +1,88 @@
+//! Tests under a preloaded library of this workspace, once for each policy.
+
+use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
+use std::process::{Command, ExitCode};
+
+use super::harness::{Rule, Suite};
+use super::isolate;
+
+/// The values of `KQCOMPAT_POLICY`.
+pub const POLICIES: [&str; 4] = ["default", "register", "strict", "off"];
+
+/// The path of a library that cargo built beside this test.
+///
+/// # Panics
+/// When it is not there.
+pub fn library(name: &str) -> PathBuf {
+    let exe = std::env::current_exe().expect("an executable has a path");
+
+    exe.ancestors()
+        .skip(1)
+        .map(|dir| dir.join(name))
+        .find(|path| path.exists())
+        .unwrap_or_else(|| panic!("{name} is not built"))
+}
+
+/// The policy that this test process runs under.
+pub fn policy() -> String {
+    std::env::var("KQCOMPAT_POLICY").unwrap_or_default()
+}
+
+/// The whole of `main` of a test binary whose tests run under the library: each rule under each
+/// policy, in a thread of its own (at its end the thread's queues must be gone).
+pub fn run(library_name: &str, rules: &[&[Rule<()>]]) -> ExitCode {
+    if let Some(test) = isolate::asked_for()
+        && std::env::var_os("LD_PRELOAD").is_none()
+    {
+        // Whatever was inherited: random programs want the low numbers.
+        let _ = crate::raw::close_range(3, u32::MAX);
+        let policy = test.split("::").next().unwrap_or_default();
+        let error = Command::new(std::env::current_exe().expect("an executable has a path"))
+            .args(std::env::args_os().skip(1))
+            .env("LD_PRELOAD", library(library_name))
+            .env("KQCOMPAT_POLICY", policy)
+            .exec();
+        panic!("{error}");
+    }
+    let mut suite = Suite::new();
+    for policy in POLICIES {
+        for rule in rules.iter().copied().flatten() {
+            let body = rule.body;
+            suite.add(format!("{policy}::{}_{}", rule.id, rule.name), move || {
+                // In every thread: it goes to the process.
+                super::signals::block(&[super::zoo::SIGNAL]);
+                std::thread::spawn(move || body(())).join().expect("the test's thread failed");
+            });
+        }
+    }
+    suite.run()
+}
+
+/// What poll and select of the preloaded library did so far, as text.
+///
+/// # Panics
+/// When no library of ours is preloaded.
+pub fn counters() -> String {
+    type Counters = unsafe extern "C" fn(*mut libc::c_char, usize) -> usize;
+    let mut text = [0_u8; 512];
+    // SAFETY: the symbol, if it is there, is a function of that type, and `text` has that size.
+    let len = unsafe {
+        let found = libc::dlsym(libc::RTLD_DEFAULT, c"kqcompat_counters".as_ptr());
+        assert!(!found.is_null(), "no library is preloaded");
+        let counters = std::mem::transmute::<*mut libc::c_void, Counters>(found);
+        counters(text.as_mut_ptr().cast(), text.len())
+    };
+    String::from_utf8(text[..len].to_vec()).expect("counters are ASCII")
+}
+
+/// One of [`counters`], by name.
+///
+/// # Panics
+/// As [`counters`], or when there is no such counter.
+pub fn counter(name: &str) -> u64 {
+    let text = counters();
+    text.split(' ')
+        .find_map(|pair| pair.strip_prefix(name)?.strip_prefix('=')?.parse().ok())
+        .unwrap_or_else(|| panic!("no counter {name} in {text}"))
+}

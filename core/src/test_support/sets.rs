@@ -1,0 +1,187 @@
+//! Random programs of poll and select: arrays of descriptors that change, are polled again and
+//! again, and whose numbers are closed and opened; each answer beside the kernel's own.
+
+use std::os::fd::RawFd;
+
+use libc::{c_int, pollfd};
+use nix::errno::Errno;
+use proptest::prelude::*;
+use proptest::sample::select;
+
+use super::ops::{Num, Op};
+use super::random::{kind, num, op};
+use super::world::{Ground, NUMBERS};
+use crate::raw;
+
+/// An entry of an array: a number of the world, or one that is never open, and what to wait for.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Entry {
+    /// None: -1.
+    pub num: Option<Num>,
+    /// poll's events.
+    pub events: i16,
+}
+
+/// One step.
+#[derive(Clone, Debug)]
+pub enum Step {
+    /// Something happens to the descriptors.
+    World(Op),
+    /// An entry of an array is another.
+    Set(u8, u8, Entry),
+    /// An array has one more, at this place.
+    Insert(u8, u8, Entry),
+    /// An array has one less.
+    Remove(u8, u8),
+    /// The array is asked about, so many times.
+    Ask(u8, u8, How),
+}
+
+/// How an array is asked about.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum How {
+    /// Not waiting.
+    Now,
+    /// For ever if something is ready, else not waiting.
+    Forever,
+    /// For at most a millisecond.
+    Millisecond,
+}
+
+/// A random program.
+#[derive(Clone, Debug)]
+pub struct Program {
+    arrays: Vec<Vec<Entry>>,
+    steps: Vec<Step>,
+}
+
+/// What a call said: how many, and each entry's answer.
+pub type Answer = (Result<usize, Errno>, Vec<i16>);
+
+fn events() -> impl Strategy<Value = i16> + Clone {
+    const BITS: [i16; 6] = [
+        libc::POLLIN,
+        libc::POLLOUT,
+        libc::POLLIN | libc::POLLOUT,
+        libc::POLLIN | libc::POLLPRI | libc::POLLRDHUP,
+        libc::POLLRDNORM | libc::POLLWRNORM,
+        0,
+    ];
+    prop_oneof![9 => select(&BITS[..]), 1 => any::<i16>()]
+}
+
+fn entry() -> impl Strategy<Value = Entry> + Clone {
+    let num = prop_oneof![12 => num().prop_map(Some), 1 => Just(None)];
+    (num, events()).prop_map(|(num, events)| Entry { num, events })
+}
+
+fn step() -> impl Strategy<Value = Step> + Clone {
+    let how =
+        prop_oneof![4 => Just(How::Now), 4 => Just(How::Forever), 1 => Just(How::Millisecond)];
+    let place = || (0_u8..3, 0_u8..32);
+    prop_oneof![
+        10 => op().prop_map(Step::World),
+        3 => (place(), entry()).prop_map(|((a, at), e)| Step::Set(a, at, e)),
+        1 => (place(), entry()).prop_map(|((a, at), e)| Step::Insert(a, at, e)),
+        1 => place().prop_map(|(a, at)| Step::Remove(a, at)),
+        8 => (0_u8..3, prop_oneof![3 => 1_u8..4, 1 => 4_u8..40], how)
+            .prop_map(|(a, times, how)| Step::Ask(a, times, how)),
+    ]
+}
+
+/// Programs: some descriptors are opened, each of three arrays is polled for a while so that it is
+/// known, then anything may happen.
+pub fn programs() -> impl Strategy<Value = Program> {
+    use prop::collection::vec;
+    let array = || prop_oneof![1 => vec(entry(), 1..8), 3 => vec(entry(), 8..28)];
+    let opened = vec(kind(), 3..9);
+    let steps = vec(step(), 1..50);
+    (vec(array(), 3), opened, steps).prop_map(|(arrays, opened, steps)| {
+        let opened = opened.into_iter().map(|kind| Step::World(Op::Open(kind)));
+        let known = [Step::Ask(0, 24, How::Now), Step::Ask(1, 12, How::Forever)];
+        Program { arrays, steps: opened.chain(known).chain(steps).collect() }
+    })
+}
+
+/// Runs a program. At each call the kernel is asked first, on a copy. `ask` is the call under test,
+/// with a timeout in milliseconds; `kernel` what it is compared with. Returns what both said.
+pub fn run(
+    program: &Program,
+    ground: &Ground,
+    kernel: impl Fn(&mut [pollfd]) -> Answer,
+    ask: impl Fn(&mut [pollfd], c_int) -> Answer,
+) -> (Vec<Answer>, Vec<Answer>) {
+    let world = ground.world();
+    let number = |e: &Entry| e.num.map_or(-1, |n: Num| world.fd(Num(n.0 % NUMBERS)));
+    let to_c = |e: &Entry| pollfd { fd: number(e), events: e.events, revents: 0 };
+    let mut arrays: Vec<Vec<pollfd>> =
+        program.arrays.iter().map(|a| a.iter().map(to_c).collect()).collect();
+    // Arrays stay where they are when they grow.
+    arrays.iter_mut().for_each(|array| array.reserve(64));
+    let (mut expected, mut got) = (Vec::new(), Vec::new());
+    for step in &program.steps {
+        match step {
+            Step::World(op) => {
+                world.apply(op);
+            }
+            Step::Set(a, at, e) => {
+                let array = &mut arrays[usize::from(*a)];
+                let at = usize::from(*at) % array.len().max(1);
+                if let Some(place) = array.get_mut(at) {
+                    *place = to_c(e);
+                }
+            }
+            Step::Insert(a, at, e) => {
+                let array = &mut arrays[usize::from(*a)];
+                if array.len() < 60 {
+                    array.insert(usize::from(*at) % (array.len() + 1), to_c(e));
+                }
+            }
+            Step::Remove(a, at) => {
+                let array = &mut arrays[usize::from(*a)];
+                if !array.is_empty() {
+                    array.remove(usize::from(*at) % array.len());
+                }
+            }
+            Step::Ask(a, times, how) => {
+                let array = &mut arrays[usize::from(*a)];
+                for _ in 0..*times {
+                    let truth = kernel(&mut array.clone());
+                    let timeout = match (how, &truth.0) {
+                        (How::Now, _) | (How::Forever, Ok(0)) => 0,
+                        (How::Forever, _) => -1,
+                        (How::Millisecond, _) => 1,
+                    };
+                    let answer = ask(array, timeout);
+                    let same = truth == answer;
+                    expected.push(truth);
+                    got.push(answer);
+                    if !same {
+                        return (expected, got);
+                    }
+                }
+            }
+        }
+    }
+    (expected, got)
+}
+
+/// The kernel's own poll, not waiting, by a raw system call.
+pub fn kernel_poll(fds: &mut [pollfd]) -> Answer {
+    let mut zero = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: the slice is borrowed mutably, the timeout is ours.
+    let ready = unsafe {
+        raw::ppoll(fds.as_mut_ptr(), fds.len() as libc::nfds_t, &mut zero, std::ptr::null())
+    };
+    (ready, answers(fds))
+}
+
+/// What each entry says.
+pub fn answers(fds: &[pollfd]) -> Vec<i16> {
+    fds.iter().map(|fd| fd.revents).collect()
+}
+
+/// An entry that waits for input.
+pub fn readable(fd: RawFd) -> pollfd {
+    pollfd { fd, events: libc::POLLIN, revents: 0 }
+}
