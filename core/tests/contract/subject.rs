@@ -1,0 +1,94 @@
+//! What a filter has to offer to be put through the contracts.
+
+use kq_core::{EventFilter, FilterFlag, KEvent, Kqueue};
+
+use super::subjects::{descriptor, timer, user};
+
+/// One source of events, fresh and quiet.
+pub(crate) trait Subject: Send {
+    /// The filter that watches it.
+    fn filter(&self) -> EventFilter;
+
+    /// What names it.
+    fn ident(&self) -> usize;
+
+    /// `fflags` and `data` of a change; `adding` if it is an EV_ADD.
+    fn terms(&self, _adding: bool) -> (FilterFlag, isize) {
+        (FilterFlag::empty(), 0)
+    }
+
+    /// Brings new activity, after which the condition holds. The kernel knows of it on return.
+    /// `queues` are those that have, or may have, a knote of it: for sources that live in a queue.
+    fn trigger(&mut self, queues: &[&Kqueue]);
+
+    /// Ends the condition.
+    fn quench(&mut self, _queues: &[&Kqueue]) {
+        unreachable!("a subject that lacks Need::Quench")
+    }
+
+    /// Checks what an event says beside ident, filter, flags and udata.
+    fn check(&self, event: &KEvent);
+}
+
+/// What a contract may ask of a subject.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Need {
+    /// A knote can be added while its condition does not hold.
+    Idle,
+    /// The condition can hold before there is a knote.
+    Before,
+    /// Without EV_CLEAR the condition is reported as long as it holds.
+    Level,
+    /// The condition can be ended.
+    Quench,
+    /// There can be new activity after the first.
+    Again,
+    /// Activity that was reported does not go on by itself.
+    Rest,
+    /// The ident is a descriptor.
+    Descriptor,
+}
+
+/// A kind of subject.
+#[derive(Debug)]
+pub(crate) struct Kind {
+    /// The filter, and what of.
+    pub(crate) name: &'static str,
+    /// Makes one; an error says what this machine lacks.
+    pub(crate) make: fn() -> Result<Box<dyn Subject>, String>,
+    /// What it cannot offer, and why.
+    pub(crate) lacks: &'static [(Need, &'static str)],
+}
+
+impl Kind {
+    pub(crate) fn reason(&self, need: Need) -> Option<&'static str> {
+        self.lacks.iter().find(|(lack, _)| *lack == need).map(|(_, why)| *why)
+    }
+}
+
+const NOT_BY_NUMBER: (Need, &str) = (Need::Descriptor, "its ident is not a descriptor");
+
+/// Every filter, on every kind of source that differs.
+pub(crate) const SUBJECTS: &[Kind] = &[
+    Kind { name: "READ socket", make: descriptor::read_socket, lacks: &[] },
+    Kind { name: "READ tcp", make: descriptor::read_tcp, lacks: &[] },
+    Kind { name: "READ pipe", make: descriptor::read_pipe, lacks: &[] },
+    Kind { name: "READ kqueue", make: descriptor::read_kqueue, lacks: &[] },
+    Kind { name: "WRITE socket", make: descriptor::write_socket, lacks: &[] },
+    Kind { name: "WRITE pipe", make: descriptor::write_pipe, lacks: &[] },
+    Kind { name: "EXCEPT tcp", make: descriptor::except_tcp, lacks: &[] },
+    Kind { name: "USER", make: user::user, lacks: &[NOT_BY_NUMBER] },
+    Kind { name: "TIMER absolute", make: timer::absolute, lacks: &[NOT_BY_NUMBER] },
+    Kind {
+        name: "TIMER periodic",
+        make: timer::periodic,
+        lacks: &[
+            NOT_BY_NUMBER,
+            (Need::Idle, "it starts to count when it is added"),
+            (Need::Before, "there is no timer before it is added"),
+            (Need::Level, "a relative timer clears itself (EV_CLEAR is implied)"),
+            (Need::Quench, "it expires again and again"),
+            (Need::Rest, "it expires again and again"),
+        ],
+    },
+];

@@ -1,0 +1,5 @@
+//! The sources of events, by filter.
+
+pub(crate) mod descriptor;
+pub(crate) mod timer;
+pub(crate) mod user;
