@@ -2,9 +2,10 @@
 
 use std::os::fd::RawFd;
 
-use libc::{SO_ACCEPTCONN, SO_SNDBUF, SO_TYPE, SOL_SOCKET, c_int};
+use libc::{SO_SNDBUF, SO_TYPE, SOL_SOCKET, c_int};
 use nix::errno::Errno;
 
+use super::backlog::backlog;
 use super::raw;
 
 /// What a descriptor is, as far as `data` depends on it. Asked for once, at a knote's first report.
@@ -17,6 +18,7 @@ pub(crate) enum Kind {
     Pipe,
     Eventfd,
     Timerfd,
+    Signalfd,
     /// Terminals, inotify and whatever else knows FIONREAD.
     Other,
 }
@@ -35,6 +37,7 @@ impl Kind {
         match raw::readlink_fd(fd, &mut name) {
             Ok(b"anon_inode:[eventfd]") => Kind::Eventfd,
             Ok(b"anon_inode:[timerfd]") => Kind::Timerfd,
+            Ok(b"anon_inode:[signalfd]") => Kind::Signalfd,
             _ => Kind::Other,
         }
     }
@@ -43,12 +46,17 @@ impl Kind {
 /// Bytes (or what takes their place) that can be read.
 ///
 /// A listening socket: the connections that wait to be accepted; a datagram socket: the size of the
-/// first datagram; an eventfd: its counter; a timerfd: its expirations. Where the kernel does not
-/// say, 1: something is there.
+/// first datagram; an eventfd: its counter; a timerfd: its expirations; a signalfd: one signal's
+/// bytes. Where the kernel does not say, 1: something is there.
 pub(crate) fn readable(fd: RawFd, kind: Kind) -> i64 {
     let count = match kind {
-        Kind::Eventfd => return fdinfo(fd, b"eventfd-count:", 16).unwrap_or(1),
-        Kind::Timerfd => return fdinfo(fd, b"ticks:", 10).unwrap_or(1),
+        Kind::Eventfd => return fdinfo(fd, b"eventfd-count:", 16).map_or(1, clamped),
+        Kind::Timerfd => {
+            // Has the kernel count what has expired since it last woke.
+            let _ = raw::timerfd_gettime(fd);
+            return fdinfo(fd, b"ticks:", 10).map_or(1, clamped);
+        }
+        Kind::Signalfd => return size_of::<libc::signalfd_siginfo>() as i64,
         _ => raw::ioctl_int(fd, libc::FIONREAD),
     };
     match (count, kind) {
@@ -57,26 +65,6 @@ pub(crate) fn readable(fd: RawFd, kind: Kind) -> i64 {
         (Err(Errno::EINVAL), Kind::Socket) => backlog(fd).unwrap_or(1),
         _ => 1,
     }
-}
-
-/// Connections that wait to be accepted.
-fn backlog(fd: RawFd) -> Option<i64> {
-    if raw::getsockopt::<c_int>(fd, SOL_SOCKET, SO_ACCEPTCONN) != Ok(1) {
-        return None;
-    }
-    // tcp(7): for a listening socket tcpi_unacked is the number of connections in the queue. For
-    // other families only a netlink dump would tell.
-    let info: TcpInfo = raw::getsockopt(fd, libc::IPPROTO_TCP, libc::TCP_INFO).ok()?;
-    Some(i64::from(info.unacked))
-}
-
-/// The head of `struct tcp_info` (linux/tcp.h): the kernel fills as much as is asked for.
-#[derive(Clone, Copy, Default)]
-#[repr(C)]
-struct TcpInfo {
-    state_to_options: [u8; 8],
-    rto_ato_mss: [u32; 4],
-    unacked: u32,
 }
 
 /// Room in the send buffer, in bytes. Where the kernel does not say, 1.
@@ -92,6 +80,11 @@ pub(crate) fn writable(fd: RawFd, kind: Kind) -> i64 {
             let used = raw::ioctl_int(fd, libc::FIONREAD);
             size.and_then(|size| used.map(|used| size.saturating_sub(used)))
         }
+        Kind::Eventfd => {
+            // It takes up to 2^64 - 2.
+            let count = fdinfo(fd, b"eventfd-count:", 16);
+            return count.map_or(1, |count| clamped((u64::MAX - 1).saturating_sub(count)));
+        }
         _ => Ok(1),
     };
     // The kernel counts its own overhead as used: "writable" may stand beside "over the size".
@@ -99,7 +92,7 @@ pub(crate) fn writable(fd: RawFd, kind: Kind) -> i64 {
 }
 
 /// A number out of /proc/self/fdinfo, the only place that tells it without changing it.
-fn fdinfo(fd: RawFd, name: &[u8], radix: u32) -> Option<i64> {
+fn fdinfo(fd: RawFd, name: &[u8], radix: u32) -> Option<u64> {
     let path = format!("/proc/self/fdinfo/{fd}\0");
     let path = std::ffi::CStr::from_bytes_with_nul(path.as_bytes()).ok()?;
     let file = raw::open_read(path).ok()?;
@@ -107,6 +100,9 @@ fn fdinfo(fd: RawFd, name: &[u8], radix: u32) -> Option<i64> {
     let read = raw::read(file, &mut text);
     let _ = raw::close(file);
     let line = text[..read.ok()?].split(|&b| b == b'\n').find_map(|l| l.strip_prefix(name))?;
-    let number = u64::from_str_radix(std::str::from_utf8(line).ok()?.trim(), radix).ok()?;
-    Some(i64::try_from(number).unwrap_or(i64::MAX))
+    u64::from_str_radix(std::str::from_utf8(line).ok()?.trim(), radix).ok()
+}
+
+fn clamped(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
 }

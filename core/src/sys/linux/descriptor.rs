@@ -14,6 +14,7 @@ use crate::event::{EvFlags, EventFilter, KEvent};
 use super::data::Kind;
 use super::knote::{HUSHED, Knote, Knotes, ONCE, State};
 use super::lanes::{LANES, Lanes};
+use super::low_water::LowWater;
 use super::raw::{self, Result};
 use super::report::{Report, report};
 use super::sink::Sink;
@@ -26,6 +27,8 @@ pub(crate) struct Descriptors {
     /// `ext` of the few knotes that have one.
     exts: Exts,
     last_token: u32,
+    /// WRITE knotes that have room, but less than their low-water mark.
+    pub(crate) low_water: LowWater,
     /// How many knotes the program has.
     pub(crate) count: usize,
 }
@@ -37,6 +40,7 @@ impl Descriptors {
             lanes: Lanes::new(kq),
             exts: FxHashMap::default(),
             last_token: 0,
+            low_water: LowWater::new(),
             count: 0,
         }
     }
@@ -244,22 +248,26 @@ impl Descriptors {
     ) {
         let Some(list) = self.lists.get_mut(fd as usize) else { return };
         let (exts, before) = (&self.exts, sink.len());
-        let (mut turn, mut armed) = (Turn::default(), 0);
+        let (mut turn, mut armed, mut low) = (Turn::default(), 0, false);
         list.for_each_mut(|knote| {
             if knote.lane != lane || knote.token != token || knote.armed == 0 {
                 return;
             }
             armed = knote.armed;
             turn.edge |= knote.is_edge();
-            if knote.state == State::Enabled
-                && sink.len() - before < budget
-                && let Some(what) = report(knote, fd, bits)
-            {
-                fire(knote, fd, what, exts, sink, &mut turn);
+            if knote.state != State::Enabled || sink.len() - before == budget {
+                return;
+            }
+            match report(knote, fd, bits) {
+                Some(what) => fire(knote, fd, what, exts, sink, &mut turn),
+                None => low |= knote.filter == EventFilter::EVFILT_WRITE && knote.has_low_water(),
             }
         });
         if armed == 0 {
             return; // of a registration that is over
+        }
+        if low {
+            self.low_water.hold(fd);
         }
         if turn.fired {
             self.count -= turn.gone;
@@ -276,6 +284,19 @@ impl Descriptors {
         }
         if sink.len() - before == budget && turn.reported > 0 && budget < LANES {
             self.rotate(fd, turn.last);
+        }
+    }
+
+    /// Has the kernel say again what it says of writers that had less room than they ask for.
+    pub(crate) fn look_again(&mut self) {
+        for fd in self.low_water.expire() {
+            let Some(list) = self.lists.get_mut(fd) else { continue };
+            let Some(knote) = list.get_mut(EventFilter::EVFILT_WRITE) else { continue };
+            if knote.state == State::Enabled && knote.has_low_water() {
+                let lane = knote.lane;
+                // A number closed meanwhile is found out at the next touch.
+                let _ = self.sync(fd as RawFd, lane, Sync::ASK);
+            }
         }
     }
 

@@ -8,7 +8,7 @@ use libc::{c_int, timespec};
 use nix::errno::Errno;
 
 use crate::counters::{count, count_locked};
-use crate::event::{EV_SYSFLAGS, EvFlags, EventFilter, KEvent};
+use crate::event::{EV_SYSFLAGS, EvFlags, EventFilter, FilterFlag, KEvent};
 
 use super::abi::Wait;
 use super::both_rules;
@@ -239,6 +239,7 @@ fn deliver(caller: Caller, events: &[libc::epoll_event], sink: &mut Sink) -> Res
                 knotes.descriptors.dispatch((fd, token, 0), event.events, sink, budget);
             }
             Some(Token::Lane(lane)) => knotes.lane(lane, sink, budget),
+            Some(Token::LowWater) => knotes.descriptors.look_again(),
             Some(ours) => {
                 knotes.soft.hear(ours);
                 soft = true;
@@ -293,6 +294,10 @@ impl QueueKnotes {
     fn change_descriptor(&mut self, filter: EventFilter, change: &KEvent) -> Result<()> {
         if self.soft.holds((filter, change.ident)) {
             return self.soft.change(filter, change);
+        }
+        let low_water = change.fflags & FilterFlag::NOTE_LOWAT.bits() != 0;
+        if filter == EventFilter::EVFILT_WRITE && low_water {
+            self.descriptors.low_water.open(self.descriptors.lanes.set(0))?;
         }
         match self.descriptors.change(filter, change) {
             Err(Errno::EPERM) => self.soft.change(filter, change),

@@ -3,7 +3,7 @@
 //! There may be very many, so a knote is small (40 bytes): what few knotes have lies elsewhere, and
 //! what belongs to a whole registration is repeated in each of its knotes.
 
-use crate::event::{EvFlags, EventFilter, KEvent};
+use crate::event::{EvFlags, EventFilter, FilterFlag, KEvent};
 
 use super::data::Kind;
 
@@ -85,6 +85,11 @@ impl Knote {
     /// output again.
     pub(crate) fn is_edge(&self) -> bool {
         self.has(EvFlags::EV_CLEAR)
+    }
+
+    /// Reports only from so many bytes on.
+    pub(crate) fn has_low_water(&self) -> bool {
+        self.fflags & FilterFlag::NOTE_LOWAT.bits() != 0
     }
 
     /// What this filter asks epoll for. Hang-ups and errors come unasked.

@@ -1,6 +1,7 @@
 //! kqueue on Linux.
 
 pub(crate) mod abi;
+mod backlog;
 mod bell;
 mod both_rules;
 mod data;
@@ -14,6 +15,7 @@ mod inotify;
 pub(crate) mod kevent;
 mod knote;
 mod lanes;
+mod low_water;
 mod memory;
 mod mounts;
 pub(crate) mod queue;

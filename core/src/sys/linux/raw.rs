@@ -198,6 +198,16 @@ pub fn getsockopt<T: Copy + Default>(fd: RawFd, level: c_int, name: c_int) -> Re
     .map(|_| value)
 }
 
+/// `socket(domain, kind, protocol)`.
+#[inline]
+pub fn socket(domain: c_int, kind: c_int, protocol: c_int) -> Result<RawFd> {
+    // SAFETY: takes no pointer.
+    check(unsafe {
+        syscall3(Sysno::socket as usize, domain as usize, kind as usize, protocol as usize)
+    })
+    .map(|fd| fd as RawFd)
+}
+
 /// `fstat(fd)`.
 #[inline]
 pub fn fstat(fd: RawFd) -> Result<libc::stat> {
@@ -293,6 +303,18 @@ pub fn timerfd_settime(fd: RawFd, flags: c_int, new: &libc::itimerspec) -> Resul
         )
     })
     .map(drop)
+}
+
+/// `timerfd_gettime(fd)`.
+#[inline]
+pub fn timerfd_gettime(fd: RawFd) -> Result<libc::itimerspec> {
+    let mut spec = std::mem::MaybeUninit::<libc::itimerspec>::uninit();
+    // SAFETY: the kernel fills one struct itimerspec, whose layout libc's type has.
+    check(unsafe {
+        syscall2(Sysno::timerfd_gettime as usize, fd as usize, spec.as_mut_ptr() as usize)
+    })?;
+    // SAFETY: the call succeeded, so the struct is filled.
+    Ok(unsafe { spec.assume_init() })
 }
 
 /// `getpid()`, never cached: a vfork child shares our memory but not our number.

@@ -61,8 +61,7 @@ fn report_fully(knote: &mut Knote, fd: RawFd, bits: u32, eof: bool) -> Option<Re
         _ if bits & IN == 0 => 0,
         _ => data::readable(fd, knote.kind),
     };
-    let low_water = knote.fflags & FilterFlag::NOTE_LOWAT.bits() != 0;
-    if low_water && data < knote.data && !eof {
+    if knote.has_low_water() && data < knote.data && !eof {
         return None;
     }
     Some(Report { flags, fflags: 0, data })

@@ -252,7 +252,7 @@ impl Soft {
                     _ => false,
                 });
             }
-            Token::Descriptor { .. } | Token::Lane(_) => {}
+            Token::Descriptor { .. } | Token::Lane(_) | Token::LowWater => {}
         }
     }
 

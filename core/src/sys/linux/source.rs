@@ -2,7 +2,7 @@
 //!
 //! To add a filter: a file of its own with its part of the knote, a variant here, and its name in
 //! each `match`; a descriptor that it needs is made when first needed, lies in [`Shared`], has a
-//! [`Token`](super::token::Token), and is looked at by `Soft::hear`.
+//! [`Token`], and is looked at by `Soft::hear`.
 
 use std::os::fd::RawFd;
 
@@ -16,6 +16,7 @@ use super::mounts::{Fs, Mounts};
 use super::raw::{self, Result};
 use super::report::Report;
 use super::timer::{Clock, Timer};
+use super::token::Token;
 use super::user::User;
 use super::vnode::Vnode;
 
@@ -51,7 +52,7 @@ impl Shared {
 
     fn open_clock(&mut self, realtime: bool) -> Result<()> {
         let kq = self.kq;
-        self.clock(realtime).open(kq)
+        self.clock(realtime).open(kq, Token::Clock { realtime })
     }
 }
 

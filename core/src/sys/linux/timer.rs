@@ -102,13 +102,13 @@ impl Clock {
         Self { realtime, fd: None, waiting: BTreeSet::new(), armed: None, must_set: false }
     }
 
-    /// Makes the timerfd, if it is not there yet.
-    pub(crate) fn open(&mut self, kq: RawFd) -> Result<()> {
+    /// Makes the timerfd, if it is not there yet; its events carry `token`.
+    pub(crate) fn open(&mut self, kq: RawFd, token: Token) -> Result<()> {
         if self.fd.is_none() {
             let clock = if self.realtime { CLOCK_REALTIME } else { CLOCK_MONOTONIC };
             let flags = libc::TFD_CLOEXEC | libc::TFD_NONBLOCK;
             let fd = hidden(|| raw::timerfd_create(clock, flags))?;
-            let event = epoll_event(EPOLLIN as u32, Token::Clock { realtime: self.realtime });
+            let event = epoll_event(EPOLLIN as u32, token);
             if let Err(errno) = raw::epoll_ctl(kq, EPOLL_CTL_ADD, fd, &event) {
                 let _ = raw::close(fd);
                 return Err(errno);
@@ -121,6 +121,10 @@ impl Clock {
     pub(crate) fn insert(&mut self, deadline: Moment, ident: usize) {
         self.waiting.insert((deadline, ident));
         self.arm();
+    }
+
+    pub(crate) fn holds(&self, ident: usize) -> bool {
+        self.waiting.iter().any(|&(_, there)| there == ident)
     }
 
     pub(crate) fn remove(&mut self, deadline: Moment, ident: usize) {

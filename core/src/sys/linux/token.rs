@@ -20,6 +20,8 @@ pub(crate) enum Token {
     Inotify,
     /// The mount table has changed.
     Mounts,
+    /// A writer that waits for its low-water mark is to be looked at again.
+    LowWater,
 }
 
 const OURS: u64 = 1 << 31;
@@ -33,6 +35,7 @@ impl Token {
             Token::Lane(lane) => OURS | 8 | u64::from(lane),
             Token::Inotify => OURS | 16,
             Token::Mounts => OURS | 17,
+            Token::LowWater => OURS | 18,
         }
     }
 
@@ -48,6 +51,7 @@ impl Token {
             at @ 8..16 => Some(Token::Lane((at & 7) as u8)),
             16 => Some(Token::Inotify),
             17 => Some(Token::Mounts),
+            18 => Some(Token::LowWater),
             _ => None,
         }
     }
@@ -59,7 +63,7 @@ mod tests {
 
     #[test]
     fn what_goes_in_comes_out() {
-        let mut tokens = vec![Token::Bell, Token::Inotify, Token::Mounts];
+        let mut tokens = vec![Token::Bell, Token::Inotify, Token::Mounts, Token::LowWater];
         tokens.extend((0..8).map(Token::Lane));
         tokens.extend([false, true].map(|realtime| Token::Clock { realtime }));
         for fd in [0, 1, 1000, i32::MAX] {
