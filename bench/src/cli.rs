@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::apachebench::ApachebenchArgs;
 use crate::epoll_bench::EpollBenchArgs;
 use crate::micro::MicroArgs;
 use crate::pipetest::PipetestArgs;
@@ -40,6 +41,8 @@ pub(crate) enum Command {
     Micro(MicroArgs),
     /// poll and select at the cost of what is ready, with the targets
     PollTable(PollTableArgs),
+    /// A real server, lighttpd, under each backend, with idle connections
+    Apachebench(ApachebenchArgs),
     /// Every one of the above with its defaults
     All,
     /// What is measured in a process of its own (started by the others)

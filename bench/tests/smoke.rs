@@ -98,6 +98,27 @@ fn poll_table_has_every_part() {
 }
 
 #[test]
+fn apachebench_loads_a_server() {
+    let args = ["-t", "1", "-n", "200", "--concurrency", "20", "--idle", "0,20"];
+    let mut all = vec!["apachebench", "--handler", "poll"];
+    all.extend(args);
+    if let Some(missing) = apachebench_lacks() {
+        println!("skipped: {missing} is not installed");
+        let error = bench_fails(&["--quick", "--no-build", "apachebench"]);
+        return assert!(error.contains("apt-get install"), "{error}");
+    }
+    let rows = rows(&quick(&all)).len();
+    assert!(rows >= 4, "{rows}");
+}
+
+/// What of the server and the load generators is not there.
+fn apachebench_lacks() -> Option<&'static str> {
+    let path = std::env::var("PATH").unwrap_or_default() + ":/usr/sbin:/usr/local/sbin";
+    let there = |program: &str| std::env::split_paths(&path).any(|d| d.join(program).is_file());
+    ["lighttpd", "wrk", "ab"].into_iter().find(|p| !there(p))
+}
+
+#[test]
 fn a_run_can_be_compared_with_itself() {
     let dir = tempfile::tempdir().expect("a directory");
     let file = dir.path().join("run.json");

@@ -76,6 +76,7 @@ pub(crate) struct Interfaces {
     /// Ours first, then those of `--lib`.
     pub(crate) kqueues: Vec<Source>,
     all: Vec<Interface>,
+    only: Vec<String>,
     /// Interfaces that this run has to do without, and why.
     pub(crate) missing: Vec<String>,
 }
@@ -121,6 +122,7 @@ impl Interfaces {
             hooked_close: hooks.map(CloseApi::load).transpose()?,
             kqueues: vec![Source::core()],
             all: Vec::new(),
+            only: choice.only.clone(),
             missing,
         };
         if let Some(lib) = &epoll {
@@ -216,6 +218,11 @@ impl Interfaces {
             }
             self.missing.push(format!("{name} is left out: it failed its first use: {why}"));
         }
+    }
+
+    /// Whether the command line asks for this interface, as it does for all if it names none.
+    pub(crate) fn wants(&self, name: &str) -> bool {
+        self.only.is_empty() || self.only.iter().any(|o| o == name)
     }
 
     /// Each native interface with those that are measured against it.
