@@ -14,8 +14,8 @@ use crate::iface::{Choice, Interfaces, libs};
 use crate::measure::Plan;
 use crate::model::{Bench, FORMAT, Run, Settings};
 use crate::{
-    apachebench, compare, epoll_bench, host, html, micro, pipetest, poll_table, poller_bench,
-    scale, table,
+    apachebench, compare, epoll_bench, host, html, libevent, micro, pipetest, poll_table,
+    poller_bench, scale, table,
 };
 
 /// Does what the command line says.
@@ -79,6 +79,7 @@ fn run(ctx: &Ctx, command: &Command) -> Result<Vec<Bench>> {
         Command::EpollBench(args) => epoll_bench::run(ctx, args)?,
         Command::Scale(args) => scale::run(ctx, args)?,
         Command::Apachebench(args) => apachebench::run(ctx, args)?,
+        Command::Libevent(args) => libevent::run(ctx, args)?,
         Command::Micro(args) => micro::run(ctx, args)?,
         Command::PollTable(args) => poll_table::run(ctx, args)?,
         Command::All | Command::Compare(_) | Command::Report(_) | Command::Probe => {
@@ -89,8 +90,16 @@ fn run(ctx: &Ctx, command: &Command) -> Result<Vec<Bench>> {
 
 /// Each benchmark with its defaults. One that cannot be run does not take the others with it.
 fn all(ctx: &Ctx) -> Result<Vec<Bench>> {
-    let names: &[&str] =
-        &["pipetest", "poller", "epoll-bench", "scale", "micro", "poll-table", "apachebench"];
+    let names: &[&str] = &[
+        "pipetest",
+        "poller",
+        "epoll-bench",
+        "scale",
+        "micro",
+        "poll-table",
+        "libevent",
+        "apachebench",
+    ];
     let mut benches = Vec::new();
     for name in names {
         // What clap makes of the bare subcommand are its defaults.

@@ -6,6 +6,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::apachebench::ApachebenchArgs;
 use crate::epoll_bench::EpollBenchArgs;
+use crate::libevent::LibeventArgs;
 use crate::micro::MicroArgs;
 use crate::pipetest::PipetestArgs;
 use crate::poll_table::PollTableArgs;
@@ -41,6 +42,8 @@ pub(crate) enum Command {
     Micro(MicroArgs),
     /// poll and select at the cost of what is ready, with the targets
     PollTable(PollTableArgs),
+    /// libevent's own bench and bench_cascade on each method and backend
+    Libevent(LibeventArgs),
     /// A real server, lighttpd, under each backend, with idle connections
     Apachebench(ApachebenchArgs),
     /// Every one of the above with its defaults

@@ -11,6 +11,7 @@ mod fixture;
 mod host;
 mod html;
 mod iface;
+mod libevent;
 mod measure;
 mod micro;
 mod model;

@@ -98,11 +98,23 @@ fn poll_table_has_every_part() {
 }
 
 #[test]
+fn libevents_programs_run_on_every_method() {
+    // regress builds them; what it needs and does not find it names.
+    if let Some(missing) = lacks(&["cmake", "cc", "python3"]) {
+        println!("skipped: {missing} is not installed");
+        let error = bench_fails(&["--quick", "--no-build", "libevent"]);
+        return assert!(error.contains("regress build"), "{error}");
+    }
+    let bench = quick(&["libevent", "-n", "20", "-a", "5", "-w", "50", "--cascade", "5"]);
+    assert_eq!(rows(&bench).len(), 2 * 3);
+}
+
+#[test]
 fn apachebench_loads_a_server() {
     let args = ["-t", "1", "-n", "200", "--concurrency", "20", "--idle", "0,20"];
     let mut all = vec!["apachebench", "--handler", "poll"];
     all.extend(args);
-    if let Some(missing) = apachebench_lacks() {
+    if let Some(missing) = lacks(&["lighttpd", "wrk", "ab"]) {
         println!("skipped: {missing} is not installed");
         let error = bench_fails(&["--quick", "--no-build", "apachebench"]);
         return assert!(error.contains("apt-get install"), "{error}");
@@ -111,11 +123,11 @@ fn apachebench_loads_a_server() {
     assert!(rows >= 4, "{rows}");
 }
 
-/// What of the server and the load generators is not there.
-fn apachebench_lacks() -> Option<&'static str> {
+/// The first of these programs that is not there.
+fn lacks(programs: &[&'static str]) -> Option<&'static str> {
     let path = std::env::var("PATH").unwrap_or_default() + ":/usr/sbin:/usr/local/sbin";
     let there = |program: &str| std::env::split_paths(&path).any(|d| d.join(program).is_file());
-    ["lighttpd", "wrk", "ab"].into_iter().find(|p| !there(p))
+    programs.iter().copied().find(|p| !there(p))
 }
 
 #[test]

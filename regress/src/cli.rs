@@ -31,6 +31,10 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Starts any program on the compat libraries
     Run(Run),
+    /// Builds libevent's programs and prints where they are, as JSON; for `bench`, which runs
+    /// libevent's own benchmarks
+    #[command(hide = true)]
+    Build,
 }
 
 /// What a comparison is made of.

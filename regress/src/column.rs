@@ -135,6 +135,11 @@ static KQUEUE: Compat = Compat {
     has_policies: false,
 };
 
+/// The library that libevent is linked with for its kqueue method.
+pub(crate) fn kqueue() -> &'static Compat {
+    &KQUEUE
+}
+
 const EPOLL_METHOD: Method = Method {
     name: "epoll",
     announced: "epoll",

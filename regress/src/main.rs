@@ -31,6 +31,7 @@ fn main() -> ExitCode {
     let cli = cli::parse();
     let outcome = match cli.command {
         Some(cli::Command::Run(run)) => launch::exec(&run).map(|never| match never {}),
+        Some(cli::Command::Build) => session::build().map(|()| 0),
         None => session::run(&cli.options),
     };
     match outcome {

@@ -78,6 +78,39 @@ pub(crate) fn run(options: &Options) -> Result<usize> {
     Ok(report.differences.len())
 }
 
+/// Builds libevent in every flavor that can be had, and prints the folders of its programs.
+///
+/// # Errors
+/// If a tool is missing or something does not build.
+pub(crate) fn build() -> Result<()> {
+    let workspace = Workspace::find()?;
+    let source = Source::bundled(&workspace.libevent()?)?;
+    let tools = Tools::find()?;
+    let output_dir = workspace.output_dir();
+    let builder = Builder::new(&source, &tools, &output_dir);
+    let plain = builder.build(Flavor::Plain, None)?;
+    let kqueue = match column::kqueue() {
+        compat if workspace.missing(compat).is_none() => {
+            let libraries = workspace.build(&[compat])?;
+            let library = &libraries[compat.library];
+            let include = workspace.root().join("core/c/include");
+            let build = builder.build(Flavor::Kqueue, Some((&include, library)))?;
+            Some((build.bin, library.clone()))
+        }
+        _ => None,
+    };
+    println!(
+        "{}",
+        serde_json::json!({
+            "libevent": source.description,
+            "plain": plain.bin,
+            "kqueue": kqueue.as_ref().map(|(bin, _)| bin),
+            "kqueue_library": kqueue.as_ref().map(|(_, library)| library),
+        })
+    );
+    Ok(())
+}
+
 fn build_libraries(
     workspace: &Workspace,
     columns: &[Column],

@@ -44,7 +44,7 @@ const PACKAGES: [(&str, &str, &str); 4] = [
 const PRELOAD: [&str; 3] = ["libkqcompat_epoll.so", "libkqcompat_poll.so", "libkqcompat_select.so"];
 
 /// The workspace's root, where this program was built.
-fn workspace() -> &'static Path {
+pub(crate) fn workspace() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the crate lies in the workspace")
 }
 

@@ -135,7 +135,8 @@ impl<'a> Builder<'a> {
             "EVENT__DISABLE_TESTS=OFF",
             "EVENT__DISABLE_REGRESS=OFF",
             "EVENT__DISABLE_SAMPLES=ON",
-            "EVENT__DISABLE_BENCHMARK=ON",
+            // bench runs them.
+            "EVENT__DISABLE_BENCHMARK=OFF",
             "EVENT__DISABLE_GCC_WARNINGS=ON",
             // 2.2 only; one TLS library is enough to test event loops.
             "EVENT__DISABLE_MBEDTLS=ON",
