@@ -92,7 +92,7 @@ pub(crate) fn writable(fd: RawFd, kind: Kind) -> i64 {
 }
 
 /// A number out of /proc/self/fdinfo, the only place that tells it without changing it.
-fn fdinfo(fd: RawFd, name: &[u8], radix: u32) -> Option<u64> {
+pub(crate) fn fdinfo(fd: RawFd, name: &[u8], radix: u32) -> Option<u64> {
     let path = format!("/proc/self/fdinfo/{fd}\0");
     let path = std::ffi::CStr::from_bytes_with_nul(path.as_bytes()).ok()?;
     let file = raw::open_read(path).ok()?;

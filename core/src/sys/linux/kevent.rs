@@ -279,6 +279,8 @@ impl QueueKnotes {
             EventFilter::EVFILT_USER
             | EventFilter::EVFILT_TIMER
             | EventFilter::EVFILT_VNODE
+            | EventFilter::EVFILT_PROC
+            | EventFilter::EVFILT_PROCDESC
             | EventFilter::EVFILT_FS => self.soft.change(filter, change),
             EventFilter::EVFILT_EMPTY => {
                 let fd = RawFd::try_from(change.ident).map_err(|_| Errno::EBADF)?;

@@ -13,6 +13,10 @@ use nix::errno::Errno;
 use syscalls::Sysno;
 use syscalls::raw::{syscall1, syscall2, syscall3, syscall4, syscall5, syscall6};
 
+mod process;
+
+pub use process::*;
+
 /// The result of a system call.
 pub type Result<T> = std::result::Result<T, Errno>;
 

@@ -16,9 +16,12 @@ use crate::event::{EvFlags, EventFilter, KEvent};
 use super::bell::Bell;
 use super::inotify::Half;
 use super::raw::{self, Result};
+use super::report::Report;
 use super::sink::Sink;
 use super::source::{Key, OF_DESCRIPTORS, Rest, Shared, Source};
 use super::token::Token;
+
+mod processes;
 
 #[derive(Debug)]
 struct SoftKnote {
@@ -36,6 +39,18 @@ struct SoftKnote {
 impl SoftKnote {
     fn has(&self, flag: EvFlags) -> bool {
         self.flags & flag.bits() != 0
+    }
+
+    fn event(&self, (filter, ident): Key, report: Report) -> KEvent {
+        KEvent {
+            ident,
+            filter: filter as i16,
+            flags: self.flags | report.flags,
+            fflags: report.fflags,
+            data: report.data,
+            udata: self.udata,
+            ext: self.ext,
+        }
     }
 
     fn rest(&mut self, key: Key, shared: &mut Shared) -> Result<()> {
@@ -127,6 +142,9 @@ impl Soft {
             .bits();
         if OF_DESCRIPTORS.contains(&key.0) {
             descriptor(key)?;
+        }
+        if key.0 == EventFilter::EVFILT_PROC {
+            self.collect_told(); // what was told before is not for the new knote
         }
         self.bell.hang(self.shared.kq)?;
         let (source, implied) = Source::attach(key, change, &mut self.shared)?;
@@ -252,6 +270,10 @@ impl Soft {
                     _ => false,
                 });
             }
+            Token::Process { ident, by_descriptor, token } => {
+                self.process_ended(ident, by_descriptor, token);
+            }
+            Token::Connector => self.collect_told(),
             Token::Descriptor { .. } | Token::Lane(_) | Token::LowWater => {}
         }
     }
@@ -339,16 +361,9 @@ impl Soft {
         };
         knote.forced = false;
         if let Some(report) = report {
-            sink.push(KEvent {
-                ident: key.1,
-                filter: key.0 as i16,
-                flags: knote.flags | report.flags,
-                fflags: report.fflags,
-                data: report.data,
-                udata: knote.udata,
-                ext: knote.ext,
-            });
-            if knote.has(EvFlags::EV_ONESHOT) {
+            let event = knote.event(key, report);
+            sink.push(event);
+            if event.flags & EvFlags::EV_ONESHOT.bits() != 0 {
                 return self.remove(key);
             }
             if knote.has(EvFlags::EV_DISPATCH) {

@@ -10,9 +10,11 @@ use nix::errno::Errno;
 
 use crate::event::{EvFlags, EventFilter, KEvent};
 
+use super::connector::Connector;
 use super::file::File;
 use super::inotify::{Inotify, Note};
 use super::mounts::{Fs, Mounts};
+use super::process::Process;
 use super::raw::{self, Result};
 use super::report::Report;
 use super::timer::{Clock, Timer};
@@ -33,6 +35,9 @@ pub(crate) struct Shared {
     pub(crate) mounts: Mounts,
     /// Knotes of files whose writes inotify does not tell of.
     pub(crate) untold: Vec<Key>,
+    pub(crate) connector: Connector,
+    /// Names registrations: the last name given out.
+    pub(crate) last_token: u32,
 }
 
 impl Shared {
@@ -43,6 +48,8 @@ impl Shared {
             inotify: Inotify::new(kq),
             mounts: Mounts::default(),
             untold: Vec::new(),
+            connector: Connector::default(),
+            last_token: 0,
         }
     }
 
@@ -64,6 +71,8 @@ pub(crate) enum Source {
     File(File),
     Vnode(Vnode),
     Fs(Fs),
+    /// PROC and PROCDESC.
+    Process(Process),
 }
 
 /// What a knote does while it has nothing to report.
@@ -97,6 +106,10 @@ impl Source {
                 // A relative timer clears itself; a moment in time stays over (FreeBSD).
                 let clear = if timer.realtime { EvFlags::empty() } else { EvFlags::EV_CLEAR };
                 return Ok((Self::Timer(timer), clear.bits()));
+            }
+            EventFilter::EVFILT_PROC | EventFilter::EVFILT_PROCDESC => {
+                let process = Process::new(key, change, shared)?;
+                return Ok((Self::Process(process), EvFlags::EV_CLEAR.bits()));
             }
             _ => return Err(Errno::EINVAL),
         };
@@ -132,6 +145,7 @@ impl Source {
                     shared.clock(old.realtime).remove(old.deadline, key.1);
                 }
             }
+            Self::Process(process) => process.touch(change, shared)?,
         }
         Ok(())
     }
@@ -144,11 +158,12 @@ impl Source {
             Self::File(file) => file.is_ready(),
             Self::Vnode(vnode) => vnode.is_ready(),
             Self::Fs(fs) => fs.is_ready(),
+            Self::Process(process) => process.is_ready(),
         }
     }
 
     /// What there is to report, looked at now; `clear`: it is reported this once. None: nothing any
-    /// more. EBADF: what the knote watches is gone, and the knote with it.
+    /// more. An error: what the knote watches is gone, and the knote with it.
     pub(crate) fn take(
         &mut self,
         key: Key,
@@ -161,6 +176,7 @@ impl Source {
             Self::File(file) => return file.take(key, clear),
             Self::Vnode(vnode) => return vnode.take(key, clear, &mut shared.inotify),
             Self::Fs(fs) => return Ok(fs.take(clear)),
+            Self::Process(process) => return process.take().map(Some),
         };
         Ok(Some(Report { flags: 0, fflags, data }))
     }
@@ -182,6 +198,7 @@ impl Source {
                     clock.remove(timer.deadline, key.1);
                 }
             }
+            Self::Process(process) => process.arm(key, how != Rest::Disabled, shared)?,
         }
         Ok(())
     }
@@ -193,6 +210,7 @@ impl Source {
             Self::Timer(timer) => shared.clock(timer.realtime).remove(timer.deadline, key.1),
             Self::File(file) => file.detach(key, &mut shared.inotify),
             Self::Vnode(vnode) => vnode.detach(key, &mut shared.inotify),
+            Self::Process(process) => process.leave(shared),
         }
         if !shared.untold.is_empty() {
             shared.untold.retain(|other| *other != key);
@@ -204,7 +222,7 @@ impl Source {
         match self {
             Self::File(file) => file.notice(note),
             Self::Vnode(vnode) => vnode.notice(note),
-            Self::User(_) | Self::Timer(_) | Self::Fs(_) => false,
+            _ => false,
         }
     }
 
@@ -213,7 +231,7 @@ impl Source {
         match self {
             Self::File(file) => file.examine(key.1 as RawFd),
             Self::Vnode(vnode) => vnode.examine(key.1 as RawFd),
-            Self::User(_) | Self::Timer(_) | Self::Fs(_) => false,
+            _ => false,
         }
     }
 
@@ -224,6 +242,7 @@ impl Source {
             Self::File(file) => file.is_stale(key.1 as RawFd),
             Self::Vnode(vnode) => vnode.is_stale(key.1 as RawFd),
             Self::User(_) | Self::Timer(_) | Self::Fs(_) => false,
+            Self::Process(process) => process.is_stale(),
         }
     }
 }

@@ -22,16 +22,31 @@ pub(crate) enum Token {
     Mounts,
     /// A writer that waits for its low-water mark is to be looked at again.
     LowWater,
+    /// A process has ended, which a PROC knote names by its number, a PROCDESC knote by a
+    /// descriptor. `token` names the knote's registration, as with descriptors.
+    Process { ident: u32, by_descriptor: bool, token: u32 },
+    /// The process connector has messages.
+    Connector,
 }
 
 const OURS: u64 = 1 << 31;
+/// Beside [`OURS`]: the low 29 bits are the number of a process, which has 22 at most, or, with
+/// [`BY_DESCRIPTOR`], of a descriptor.
+const PROCESS: u64 = 1 << 30;
+const BY_DESCRIPTOR: u64 = 1 << 29;
 
 impl Token {
     pub(crate) fn encode(self) -> u64 {
         match self {
             Token::Descriptor { fd, token } => u64::from(token) << 32 | fd as u64,
+            Token::Process { ident, by_descriptor, token } => {
+                let ident = u64::from(ident) & (BY_DESCRIPTOR - 1);
+                let kind = if by_descriptor { PROCESS | BY_DESCRIPTOR } else { PROCESS };
+                u64::from(token) << 32 | OURS | kind | ident
+            }
             Token::Bell => OURS,
             Token::Clock { realtime } => OURS | 2 | u64::from(realtime),
+            Token::Connector => OURS | 5,
             Token::Lane(lane) => OURS | 8 | u64::from(lane),
             Token::Inotify => OURS | 16,
             Token::Mounts => OURS | 17,
@@ -45,9 +60,15 @@ impl Token {
             let fd = (bits & (OURS - 1)) as RawFd;
             return Some(Token::Descriptor { fd, token: (bits >> 32) as u32 });
         }
+        if bits & PROCESS != 0 {
+            let ident = (bits & (BY_DESCRIPTOR - 1)) as u32;
+            let by_descriptor = bits & BY_DESCRIPTOR != 0;
+            return Some(Token::Process { ident, by_descriptor, token: (bits >> 32) as u32 });
+        }
         match bits & !OURS {
             0 => Some(Token::Bell),
             at @ (2 | 3) => Some(Token::Clock { realtime: at == 3 }),
+            5 => Some(Token::Connector),
             at @ 8..16 => Some(Token::Lane((at & 7) as u8)),
             16 => Some(Token::Inotify),
             17 => Some(Token::Mounts),
@@ -64,10 +85,15 @@ mod tests {
     #[test]
     fn what_goes_in_comes_out() {
         let mut tokens = vec![Token::Bell, Token::Inotify, Token::Mounts, Token::LowWater];
+        tokens.push(Token::Connector);
         tokens.extend((0..8).map(Token::Lane));
         tokens.extend([false, true].map(|realtime| Token::Clock { realtime }));
         for fd in [0, 1, 1000, i32::MAX] {
             tokens.extend([0, 1, u32::MAX].map(|token| Token::Descriptor { fd, token }));
+        }
+        for (ident, by_descriptor) in [(1, false), (4_194_304, false), (0, true), (1 << 20, true)] {
+            let process = |token| Token::Process { ident, by_descriptor, token };
+            tokens.extend([0, 1, u32::MAX].map(process));
         }
         for token in tokens {
             assert_eq!(Token::decode(token.encode()), Some(token));
