@@ -39,9 +39,9 @@ use nix::sys::time::TimeSpec;
 /// - `EINVAL`: more entries than RLIMIT_NOFILE.
 /// - `ENOMEM`: the kernel has none.
 pub fn poll<T: Into<PollTimeout>>(fds: &mut [PollFd], timeout: T) -> Result<c_int> {
-    let timeout = timeout
-        .into()
-        .as_millis()
+    // Not PollTimeout::as_millis, which panics for NONE.
+    let timeout = u32::try_from(c_int::from(timeout.into()))
+        .ok()
         .map(|ms| timespec { tv_sec: (ms / 1000).into(), tv_nsec: (ms % 1000 * 1_000_000).into() });
     wait(fds, timeout, None)
 }

@@ -112,6 +112,11 @@ enum Api {
 }
 
 impl Caller {
+    /// A C library, whose hooks see every close: what most targets are about.
+    pub(crate) fn is_hooked(&self) -> bool {
+        self.name.starts_with("compat-") && !self.name.ends_with("-rust")
+    }
+
     /// A set of `fds`.
     pub(crate) fn set(&self, fds: &[RawFd]) -> Box<dyn CallSet> {
         let mut set: Box<dyn CallSet> = match self.api {
@@ -129,25 +134,23 @@ impl Caller {
 impl Interfaces {
     /// Native poll and select, each with those that are measured against it.
     pub(crate) fn callers(&self) -> Vec<(Caller, Vec<Caller>)> {
-        let hooked = self.hooked_close.unwrap_or(self.close);
-        let poll =
-            |name, api, close| Caller { name, family: Family::Poll, api: Api::Poll(api), close };
-        let select = |name, api, close| Caller {
-            name,
-            family: Family::Select,
-            api: Api::Select(api),
-            close,
+        // Those of the C libraries see the number being closed; a Rust program's crate does not.
+        let close = |name: &str| match self.hooked_close {
+            Some(hooked) if !name.ends_with("-rust") => hooked,
+            _ => self.close,
         };
+        let caller = |name, family, api, close| Caller { name, family, api, close };
+        let polls = self.compat_polls.iter();
+        let selects = self.compat_selects.iter();
         vec![
             (
-                poll("poll", self.poll, self.close),
-                self.compat_poll.map(|api| poll("compat-poll", api, hooked)).into_iter().collect(),
+                caller("poll", Family::Poll, Api::Poll(self.poll), self.close),
+                polls.map(|&(n, api)| caller(n, Family::Poll, Api::Poll(api), close(n))).collect(),
             ),
             (
-                select("select", self.select, self.close),
-                self.compat_select
-                    .map(|api| select("compat-select", api, hooked))
-                    .into_iter()
+                caller("select", Family::Select, Api::Select(self.select), self.close),
+                selects
+                    .map(|&(n, api)| caller(n, Family::Select, Api::Select(api), close(n)))
                     .collect(),
             ),
         ]

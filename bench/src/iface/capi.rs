@@ -69,7 +69,7 @@ impl EpollApi {
 /// poll(2).
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct PollApi {
-    poll: unsafe extern "C" fn(*mut pollfd, nfds_t, c_int) -> c_int,
+    pub(super) poll: unsafe extern "C" fn(*mut pollfd, nfds_t, c_int) -> c_int,
 }
 
 impl PollApi {

@@ -25,6 +25,8 @@ pub(crate) const EV_CLEAR: u16 = 0x0020;
 pub(crate) const EV_DISPATCH: u16 = 0x0080;
 pub(crate) const NOTE_TRIGGER: u32 = 0x0100_0000;
 pub(crate) const NOTE_WRITE: u32 = 0x0002;
+/// Ours: `data` is not wanted.
+pub(crate) const NOTE_NODATA: u32 = 0x0001_0000;
 
 /// A kqueue of some library.
 pub(crate) trait Kq: Send + Sync + Debug {
@@ -36,6 +38,11 @@ pub(crate) trait Kq: Send + Sync + Debug {
 
     /// The event's ident.
     fn ident(event: &Self::Event) -> usize;
+
+    /// Whether it knows a knote flag that says that `data` is not wanted.
+    fn has_nodata(&self) -> bool {
+        false
+    }
 
     /// kevent(): applies changes, waits (None: for ever) and fetches events.
     fn kevent(
@@ -118,13 +125,14 @@ impl Layout for Compact {
 pub(crate) struct CKqueue<L> {
     api: KqueueApi,
     fd: RawFd,
+    ours: bool,
     layout: std::marker::PhantomData<L>,
 }
 
 impl<L: Layout> CKqueue<L> {
     /// `kqueue()`. The caller says that `L` is the library's layout (see [`layout_of`]).
-    pub(crate) fn new(api: KqueueApi) -> io::Result<Self> {
-        Ok(Self { fd: api.kqueue()?, api, layout: std::marker::PhantomData })
+    fn new(api: KqueueApi, ours: bool) -> io::Result<Self> {
+        Ok(Self { fd: api.kqueue()?, api, ours, layout: std::marker::PhantomData })
     }
 }
 
@@ -147,6 +155,10 @@ impl<L: Layout> Kq for CKqueue<L> {
     #[inline]
     fn ident(event: &L) -> usize {
         event.ident()
+    }
+
+    fn has_nodata(&self) -> bool {
+        self.ours
     }
 
     #[inline]
@@ -214,10 +226,13 @@ impl Source {
 
     /// Does something with queues of this kind.
     pub(crate) fn with<W: WithKq>(&self, what: W) -> W::Out {
+        let ours = self.is_ours();
         match self.kind {
-            SourceKind::Library(api, Stride::Full) => what.run(move || CKqueue::<Full>::new(api)),
+            SourceKind::Library(api, Stride::Full) => {
+                what.run(move || CKqueue::<Full>::new(api, ours))
+            }
             SourceKind::Library(api, Stride::Compact) => {
-                what.run(move || CKqueue::<Compact>::new(api))
+                what.run(move || CKqueue::<Compact>::new(api, ours))
             }
             SourceKind::Core => what.run(|| Ok(kq_core::Kqueue::new()?)),
         }
@@ -239,6 +254,10 @@ impl Kq for kq_core::Kqueue {
     #[inline]
     fn ident(event: &Self::Event) -> usize {
         event.ident()
+    }
+
+    fn has_nodata(&self) -> bool {
+        true
     }
 
     #[inline]

@@ -69,8 +69,10 @@ pub(crate) struct Interfaces {
     pub(crate) close: CloseApi,
     /// compat-epoll by its C library and by its crate.
     pub(crate) compat_epolls: Vec<(&'static str, EpollApi)>,
-    pub(crate) compat_poll: Option<PollApi>,
-    pub(crate) compat_select: Option<SelectApi>,
+    /// compat-poll by its C library and by its crate.
+    pub(crate) compat_polls: Vec<(&'static str, PollApi)>,
+    /// compat-select by its C library and by its crate.
+    pub(crate) compat_selects: Vec<(&'static str, SelectApi)>,
     /// close and kin as this process's own code calls them, hooked where a library hooks them.
     pub(crate) hooked_close: Option<CloseApi>,
     /// Ours first, then those of `--lib`.
@@ -117,8 +119,8 @@ impl Interfaces {
             select: SelectApi::load(&libc)?,
             close: CloseApi::load(&libc)?,
             compat_epolls: vec![("compat-epoll-rust", rust::epoll())],
-            compat_poll: poll.as_ref().map(PollApi::load).transpose()?,
-            compat_select: select.as_ref().map(SelectApi::load).transpose()?,
+            compat_polls: vec![("compat-poll-rust", rust::poll())],
+            compat_selects: Vec::new(),
             hooked_close: hooks.map(CloseApi::load).transpose()?,
             kqueues: vec![Source::core()],
             all: Vec::new(),
@@ -127,6 +129,12 @@ impl Interfaces {
         };
         if let Some(lib) = &epoll {
             this.compat_epolls.insert(0, ("compat-epoll", EpollApi::load(lib)?));
+        }
+        if let Some(lib) = &poll {
+            this.compat_polls.insert(0, ("compat-poll", PollApi::load(lib)?));
+        }
+        if let Some(lib) = &select {
+            this.compat_selects.insert(0, ("compat-select", SelectApi::load(lib)?));
         }
         this.open_kqueues(choice);
         this.list();
@@ -157,19 +165,17 @@ impl Interfaces {
         let mut add = |name: &str, family, native, open: Open| {
             all.push(Interface { name: name.into(), family, native, open });
         };
-        let selects = [("select", Some(self.select)), ("compat-select", self.compat_select)];
+        let selects = [("select", self.select)].into_iter().chain(self.compat_selects.clone());
         for (name, api) in selects {
-            let Some(api) = api else { continue };
             let open = Box::new(move |_| Ok(Box::new(SelectPoller::new(api)) as _));
             add(name, Family::Select, name == "select", open);
         }
-        for (name, api) in [("poll", Some(self.poll)), ("compat-poll", self.compat_poll)] {
-            let Some(api) = api else { continue };
+        let polls = [("poll", self.poll)].into_iter().chain(self.compat_polls.clone());
+        for (name, api) in polls {
             let open = Box::new(move |_| Ok(Box::new(PollPoller::new(api)) as _));
             add(name, Family::Poll, name == "poll", open);
         }
-        let epolls =
-            std::iter::once(("epoll", self.epoll)).chain(self.compat_epolls.iter().copied());
+        let epolls = [("epoll", self.epoll)].into_iter().chain(self.compat_epolls.clone());
         for (name, api) in epolls {
             let open = Box::new(move |max| Ok(Box::new(EpollPoller::new(api, max)?) as _));
             add(name, Family::Epoll, name == "epoll", open);
@@ -187,36 +193,28 @@ impl Interfaces {
             ensure!(self.all.iter().any(|i| i.name == *name), "no {name} here: {}", known());
         }
         if !only.is_empty() {
-            self.all.retain(|i| i.native || only.contains(&i.name));
-            self.kqueues.retain(|k| only.contains(&k.name));
-            let wanted = |name: &str| only.iter().any(|o| o == name);
-            self.compat_epolls.retain(|(name, _)| wanted(name));
-            self.compat_poll = self.compat_poll.filter(|_| wanted("compat-poll"));
-            self.compat_select = self.compat_select.filter(|_| wanted("compat-select"));
+            self.retain(|name| only.iter().any(|o| o == name));
         }
         Ok(())
+    }
+
+    /// Keeps the native interfaces and those of ours and the peers' that `keep` names.
+    fn retain(&mut self, keep: impl Fn(&str) -> bool) {
+        self.all.retain(|i| i.native || keep(&i.name));
+        self.kqueues.retain(|k| keep(&k.name));
+        self.compat_epolls.retain(|(name, _)| keep(name));
+        self.compat_polls.retain(|(name, _)| keep(name));
+        self.compat_selects.retain(|(name, _)| keep(name));
     }
 
     /// Asks each interface for one byte in one pipe. One that cannot say so is left out, loudly:
     /// it would be quick at telling nothing.
     fn probe(&mut self) {
-        let mut failed = Vec::new();
-        self.all.retain(|i| match probe(i) {
-            Ok(()) => true,
-            Err(e) => {
-                failed.push((i.name.clone(), format!("{e:#}")));
-                false
-            }
-        });
+        let failed: Vec<(String, anyhow::Error)> =
+            self.all.iter().filter_map(|i| Some((i.name.clone(), probe(i).err()?))).collect();
+        self.retain(|name| !failed.iter().any(|(f, _)| f == name));
         for (name, why) in failed {
-            self.kqueues.retain(|k| k.name != name);
-            self.compat_epolls.retain(|(n, _)| *n != name);
-            match name.as_str() {
-                "compat-poll" => self.compat_poll = None,
-                "compat-select" => self.compat_select = None,
-                _ => {}
-            }
-            self.missing.push(format!("{name} is left out: it failed its first use: {why}"));
+            self.missing.push(format!("{name} is left out: it failed its first use: {why:#}"));
         }
     }
 

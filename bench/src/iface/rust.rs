@@ -1,10 +1,11 @@
 //! compat crates as Rust programs have them, behind the same table of functions as the C libraries:
 //! the difference between the two is then the C library's border alone.
 
-use libc::{c_int, epoll_event};
+use compat_poll::{PollFd, PollTimeout};
+use libc::{c_int, epoll_event, nfds_t, pollfd};
 use nix::errno::Errno;
 
-use super::capi::EpollApi;
+use super::capi::{EpollApi, PollApi};
 
 /// A result as C has it: a count, or -1 and errno.
 #[inline]
@@ -35,6 +36,19 @@ unsafe extern "C" fn epoll_wait(
 ) -> c_int {
     // SAFETY: the caller's `max` events may be overwritten, as epoll_wait asks for.
     as_c(unsafe { compat_epoll::c::epoll_wait(ep, events, max, timeout) })
+}
+
+unsafe extern "C" fn c_poll(fds: *mut pollfd, n: nfds_t, timeout: c_int) -> c_int {
+    // SAFETY: the caller's `n` entries are borrowed for the call; PollFd is a transparent pollfd,
+    // and its descriptors stay open, since the benchmarks close none during a call.
+    let fds = unsafe { std::slice::from_raw_parts_mut(fds.cast::<PollFd<'_>>(), n as usize) };
+    let timeout = PollTimeout::try_from(timeout).unwrap_or(PollTimeout::NONE);
+    as_c(compat_poll::poll(fds, timeout).map(|ready| ready as usize))
+}
+
+/// compat-poll, linked into this program: without hooks, since Rust's close calls libc's.
+pub(crate) fn poll() -> PollApi {
+    PollApi { poll: c_poll }
 }
 
 /// compat-epoll, linked into this program.

@@ -22,12 +22,11 @@ pub(super) fn rows(
     let fds = table.fds(n);
     let ready = &table.pipes[n / 2];
     ready.send()?;
-    let plan = &table.ctx.plan;
+    let plan = &table.ctx.plan.covering(n);
 
     table.case(bench, &format!("{} one replaced", native.name), || {
         let spare = pipes(64)?;
-        let lanes =
-            lanes(native, others, |c| replaced(c, &fds, &spare).target(Target::AtLeast(30.0)));
+        let lanes = lanes(native, others, |c| replaced(c, &fds, &spare).target(least(c, 30.0)));
         let title = "one entry replaced by another open descriptor at each call";
         Row::speedup(native.name, title).at(n).measure(plan, lanes)
     })?;
@@ -41,7 +40,7 @@ pub(super) fn rows(
         let lanes = std::iter::once(&native)
             .chain(others)
             .zip(&numbers)
-            .map(|(c, own)| reopened(c, &fds, own).target(Target::AtLeast(10.0)))
+            .map(|(c, own)| reopened(c, &fds, own).target(least(c, 10.0)))
             .collect();
         let title = "one number closed and reopened at each call (close, dup and call)";
         Row::speedup(native.name, title).at(n).measure(plan, lanes)
@@ -52,6 +51,11 @@ pub(super) fn rows(
         Row::speedup(native.name, "a wholly new set at each call").at(n).measure(plan, lanes)
     })?;
     Ok(ready.receive()?)
+}
+
+/// What the C library should reach. Without hooks a changed entry is asked of the kernel.
+fn least(caller: &Caller, times: f64) -> Option<Target> {
+    caller.is_hooked().then_some(Target::AtLeast(times))
 }
 
 /// Every place of the set but the ready one, again and again, far apart.

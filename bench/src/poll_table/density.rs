@@ -39,7 +39,7 @@ pub(super) fn rows(
                 });
                 let group = format!("{} of {n}", native.name);
                 let row = Row::speedup(&group, "N % ready").at(percent);
-                let case = row.measure(&table.ctx.plan, lanes)?;
+                let case = row.measure(&table.ctx.plan.covering(n), lanes)?;
                 for pipe in &ready {
                     pipe.receive()?;
                 }

@@ -17,9 +17,9 @@ use crate::usage;
 /// What a probe of one library measures.
 pub(crate) fn probe(ctx: &Ctx) -> Result<Vec<Case>> {
     let callers = ctx.interfaces.callers().into_iter();
-    let Some((native, ours)) =
-        callers.filter(|(_, o)| !o.is_empty()).map(|(n, o)| (n, o[0])).next()
-    else {
+    let mut hooked = callers
+        .filter_map(|(native, others)| Some((native, others.into_iter().find(Caller::is_hooked)?)));
+    let Some((native, ours)) = hooked.next() else {
         bail!("no library is preloaded into this probe");
     };
     // Memory first: a process that has polled before has paid for some of it already.
@@ -34,11 +34,9 @@ pub(super) fn rows(ctx: &Ctx, bench: &mut Bench) -> Result<()> {
     for (family, file) in
         [(Family::Poll, "libkqcompat_poll.so"), (Family::Select, "libkqcompat_select.so")]
     {
-        let wanted = ctx
-            .interfaces
-            .callers()
-            .iter()
-            .any(|(native, others)| native.family == family && !others.is_empty());
+        let wanted = ctx.interfaces.callers().iter().any(|(native, others)| {
+            native.family == family && others.iter().any(Caller::is_hooked)
+        });
         if !wanted {
             continue;
         }
