@@ -7,6 +7,7 @@ use libtest_mimic::{Arguments, Completion, Failed, Trial};
 
 use super::isolate::{self, End};
 use super::leak::{self, LeakCheck};
+use super::sys;
 
 /// A test that takes a backend.
 #[derive(Clone, Copy, Debug)]
@@ -82,6 +83,8 @@ impl<'a> Suite<'a> {
     fn run_here(&self, name: &str) {
         let test = self.tests.iter().find(|test| test.name == name);
         let test = test.unwrap_or_else(|| panic!("no test is called {name}"));
+        // What we inherited from who started us (make's job tokens) would lie between the test's.
+        sys::close_from(3);
         let check = LeakCheck::start();
         (test.body)();
         check.finish();
@@ -92,7 +95,12 @@ impl<'a> Suite<'a> {
 fn trial(name: String) -> Trial {
     Trial::ignorable_test(name.clone(), move || {
         match isolate::run_alone(&name, std::env::args_os().skip(1)) {
-            End::Passed => Ok(Completion::Completed),
+            End::Passed(told) => {
+                if !told.is_empty() {
+                    println!("{name}:\n{told}");
+                }
+                Ok(Completion::Completed)
+            }
             End::Skipped(reason) => Ok(Completion::ignored_with(reason)),
             End::Failed(why) => Err(Failed::from(why)),
         }

@@ -14,14 +14,18 @@ use super::sys;
 const ONLY: &str = "KQCOMPAT_TEST_ONLY";
 /// The exit status that says "skipped" (as automake has it).
 const SKIPPED: i32 = 77;
+/// How a line begins that is to be read even if the test passed.
+const TOLD: &str = "NOTE: ";
 /// After this long a test hangs: a lost wake-up, mostly.
 const PATIENCE_MS: i32 = 120_000;
+/// With more random programs than by default it may take a day.
+const LONG_PATIENCE_MS: i32 = 24 * 3_600_000;
 
 /// How a test ended.
 #[derive(Debug)]
 pub enum End {
-    /// It did what it should.
-    Passed,
+    /// It did what it should, and has this to tell ([`tell`]).
+    Passed(String),
     /// It cannot be run on this system, for this reason.
     Skipped(String),
     /// It failed, or never ended; with what it printed.
@@ -37,6 +41,11 @@ pub fn asked_for() -> Option<String> {
 pub fn skip(reason: &str) -> ! {
     println!("SKIP: {reason}");
     std::process::exit(SKIPPED);
+}
+
+/// Says something that is worth reading of a test that passes: figures. Only in a test's own process.
+pub fn tell(what: &str) {
+    println!("{TOLD}{what}");
 }
 
 /// Runs this executable again, with these arguments, for one test.
@@ -59,8 +68,11 @@ pub fn run(command: &mut Command) -> End {
     output.rewind().and_then(|()| output.read_to_end(&mut printed)).expect("memory can be read");
     let printed = String::from_utf8_lossy(&printed).into_owned();
     match status {
-        None => End::Failed(format!("killed after {PATIENCE_MS} ms\n{printed}")),
-        Some(status) if status.success() => End::Passed,
+        None => End::Failed(format!("killed after {} ms\n{printed}", patience_ms())),
+        Some(status) if status.success() => {
+            let told: Vec<&str> = printed.lines().filter(|l| l.starts_with(TOLD)).collect();
+            End::Passed(told.join("\n"))
+        }
         Some(status) if status.code() == Some(SKIPPED) => {
             let reason = printed.lines().find_map(|line| line.strip_prefix("SKIP: "));
             End::Skipped(reason.unwrap_or("no reason given").to_owned())
@@ -72,12 +84,16 @@ pub fn run(command: &mut Command) -> End {
 /// Waits for a child's end; kills it (None) when it takes too long.
 fn wait(child: &mut Child) -> Option<ExitStatus> {
     let pidfd = pidfd_of(child.id());
-    let in_time = sys::poll_for(pidfd.as_raw_fd(), libc::POLLIN, PATIENCE_MS) != 0;
+    let in_time = sys::poll_for(pidfd.as_raw_fd(), libc::POLLIN, patience_ms()) != 0;
     if !in_time {
         child.kill().expect("a child can be killed");
     }
     let status = child.wait().expect("a child can be waited for");
     in_time.then_some(status)
+}
+
+fn patience_ms() -> i32 {
+    if env::var_os(super::compare::CASES).is_some() { LONG_PATIENCE_MS } else { PATIENCE_MS }
 }
 
 fn pidfd_of(pid: u32) -> OwnedFd {

@@ -8,7 +8,11 @@
 //! goes to the kernel by libc, or by [`crate::raw`] where a library of this workspace exports libc's
 //! symbol.
 
+mod census;
 pub mod compare;
+mod deeds;
+pub mod epoll;
+mod epoll_native;
 pub mod harness;
 pub mod isolate;
 pub mod leak;

@@ -5,9 +5,27 @@ use std::os::fd::RawFd;
 
 use super::zoo::Kind;
 
-/// A descriptor number of the world, counted from its first.
+/// Which descriptor number of the world.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-pub struct Num(pub u8);
+pub enum Num {
+    /// This one, counted from the world's first.
+    At(u8),
+    /// One of those that are open when the step is done.
+    Open(u8),
+    /// One of those that are queues (of the kind under test) when the step is done.
+    Queue(u8),
+    /// One of those that the step can do something with; any open one, where there is none.
+    Fit(u8),
+}
+
+/// Which of a step's numbers.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Place {
+    /// The one that it is about.
+    First,
+    /// The other one.
+    Second,
+}
 
 /// What to write.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -102,9 +120,61 @@ pub enum Op {
 }
 
 impl Op {
-    /// Does it make descriptors? Then its result depends on what other threads open.
-    pub fn opens(&self) -> bool {
-        matches!(self, Self::Open(_) | Self::Dup(_) | Self::Accept(_) | Self::Receive(_))
+    /// The same step with other numbers; those are told in which place they stand.
+    pub fn map(&self, number: impl Fn(Num, Place) -> Num) -> Self {
+        let (n, m) = (|a| number(a, Place::First), |b| number(b, Place::Second));
+        match *self {
+            Self::Open(_) | Self::Raise | Self::Touch => self.clone(),
+            Self::Close(a) => Self::Close(n(a)),
+            Self::Dup(a) => Self::Dup(n(a)),
+            Self::Dup2(a, b) => Self::Dup2(n(a), m(b)),
+            Self::Write(a, payload) => Self::Write(n(a), payload),
+            Self::Read(a, amount) => Self::Read(n(a), amount),
+            Self::Fill(a) => Self::Fill(n(a)),
+            Self::Shutdown(a, how) => Self::Shutdown(n(a), how),
+            Self::SendOob(a) => Self::SendOob(n(a)),
+            Self::RecvOob(a) => Self::RecvOob(n(a)),
+            Self::OobInline(a) => Self::OobInline(n(a)),
+            Self::LowWater(a) => Self::LowWater(n(a)),
+            Self::Connect(a, b) => Self::Connect(n(a), m(b)),
+            Self::ConnectNowhere(a) => Self::ConnectNowhere(n(a)),
+            Self::Listen(a) => Self::Listen(n(a)),
+            Self::Accept(a) => Self::Accept(n(a)),
+            Self::TakeError(a) => Self::TakeError(n(a)),
+            Self::ResetAtClose(a) => Self::ResetAtClose(n(a)),
+            Self::Arm(a, when) => Self::Arm(n(a), when),
+            Self::Pass(a, b) => Self::Pass(n(a), m(b)),
+            Self::Receive(a) => Self::Receive(n(a)),
+            Self::Poll(a, events) => Self::Poll(n(a), events),
+        }
+    }
+
+    /// Can the step do something with a descriptor in that place if it is that end of that kind?
+    pub fn suits(&self, place: Place, kind: Kind, end: u8) -> bool {
+        if place == Place::Second {
+            return match self {
+                Self::Connect(..) => kind == Kind::TcpListener,
+                Self::Pass(..) => !kind.is_socket(),
+                _ => true,
+            };
+        }
+        let tcp = matches!(kind, Kind::TcpPair | Kind::TcpSocket | Kind::TcpListener);
+        match self {
+            Self::Write(..) | Self::Fill(_) => kind.can_be_written(end),
+            Self::Read(..) => kind.can_be_read(end),
+            Self::Arm(..) => kind == Kind::Timerfd,
+            Self::Connect(..) | Self::ConnectNowhere(_) | Self::Listen(_) => {
+                kind == Kind::TcpSocket
+            }
+            Self::Accept(_) => matches!(kind, Kind::TcpListener | Kind::TcpSocket),
+            Self::SendOob(_) | Self::RecvOob(_) | Self::OobInline(_) | Self::LowWater(_) => {
+                tcp || kind == Kind::UnixStream
+            }
+            Self::ResetAtClose(_) => tcp,
+            Self::Shutdown(..) | Self::TakeError(_) => kind.is_socket(),
+            Self::Pass(..) | Self::Receive(_) => kind.is_socket() && !kind.is_inet(),
+            _ => true,
+        }
     }
 }
 

@@ -1,4 +1,7 @@
 //! Generators (proptest) of random steps. They shrink: a failing program is cut down to what fails.
+//!
+//! They are boxed: a value of a nested choice holds all of its branches, and to move those about costs
+//! more than what they are tried for.
 
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -7,23 +10,35 @@ use super::ops::{Amount, Num, Op, Payload, When};
 use super::world::NUMBERS;
 use super::zoo::Kind;
 
-/// A number of the row; the low ones, which are mostly in use, more often.
-pub fn num() -> impl Strategy<Value = Num> + Clone {
-    prop_oneof![4 => 0_u8..6, 1 => 0..NUMBERS].prop_map(Num)
+/// A number: mostly one that the step can do something with.
+pub fn num() -> BoxedStrategy<Num> {
+    prop_oneof![
+        8 => any::<u8>().prop_map(Num::Fit),
+        3 => any::<u8>().prop_map(Num::Open),
+        1 => (0..NUMBERS).prop_map(Num::At),
+    ]
+    .boxed()
+}
+
+/// A number: mostly that of a queue.
+pub fn queue() -> BoxedStrategy<Num> {
+    prop_oneof![9 => any::<u8>().prop_map(Num::Queue), 1 => num()].boxed()
 }
 
 /// A kind of descriptor; those whose readiness changes in many ways more often.
-pub fn kind() -> impl Strategy<Value = Kind> + Clone {
+pub fn kind() -> BoxedStrategy<Kind> {
     prop_oneof![
         4 => Just(Kind::Pipe),
         4 => Just(Kind::UnixStream),
         3 => Just(Kind::Eventfd),
-        2 => Just(Kind::TcpPair),
-        10 => select(&super::zoo::ALL[..]),
+        3 => Just(Kind::TcpPair),
+        2 => Just(Kind::Timerfd),
+        12 => select(&super::zoo::ALL[..]),
     ]
+    .boxed()
 }
 
-fn payload() -> impl Strategy<Value = Payload> + Clone {
+fn payload() -> BoxedStrategy<Payload> {
     prop_oneof![
         1 => Just(Payload::Nothing),
         4 => Just(Payload::Byte),
@@ -31,30 +46,32 @@ fn payload() -> impl Strategy<Value = Payload> + Clone {
         1 => Just(Payload::Most),
         2 => Just(Payload::Page),
     ]
+    .boxed()
 }
 
-fn amount() -> impl Strategy<Value = Amount> + Clone {
+fn amount() -> BoxedStrategy<Amount> {
     prop_oneof![
         2 => Just(Amount::Byte),
         1 => Just(Amount::Word),
         1 => Just(Amount::NearlyPage),
         4 => Just(Amount::All),
     ]
+    .boxed()
 }
 
-fn when() -> impl Strategy<Value = When> + Clone {
-    prop_oneof![3 => Just(When::Now), 1 => Just(When::Later), 1 => Just(When::Never)]
+fn when() -> BoxedStrategy<When> {
+    prop_oneof![3 => Just(When::Now), 1 => Just(When::Later), 1 => Just(When::Never)].boxed()
 }
 
-fn poll_events() -> impl Strategy<Value = i16> + Clone {
+fn poll_events() -> BoxedStrategy<i16> {
     const BITS: [i16; 5] =
         [0, libc::POLLIN, libc::POLLOUT, libc::POLLIN | libc::POLLPRI, libc::POLLRDHUP];
-    prop_oneof![select(&BITS[..]), any::<i16>()]
+    prop_oneof![select(&BITS[..]), any::<i16>()].boxed()
 }
 
 /// A step that moves data or states, and neither makes nor ends descriptors: two threads may do such
 /// steps at once.
-pub fn traffic() -> impl Strategy<Value = Op> + Clone {
+pub fn traffic() -> BoxedStrategy<Op> {
     let how = select(&[libc::SHUT_RD, libc::SHUT_WR, libc::SHUT_RDWR][..]);
     prop_oneof![
         24 => (num(), payload()).prop_map(|(n, p)| Op::Write(n, p)),
@@ -65,10 +82,11 @@ pub fn traffic() -> impl Strategy<Value = Op> + Clone {
         1 => Just(Op::Raise),
         1 => Just(Op::Touch),
     ]
+    .boxed()
 }
 
 /// Any step.
-pub fn op() -> impl Strategy<Value = Op> + Clone {
+pub fn op() -> BoxedStrategy<Op> {
     prop_oneof![
         40 => traffic(),
         8 => kind().prop_map(Op::Open),
@@ -78,10 +96,11 @@ pub fn op() -> impl Strategy<Value = Op> + Clone {
         3 => (num(), poll_events()).prop_map(|(n, events)| Op::Poll(n, events)),
         12 => socket_op(),
     ]
+    .boxed()
 }
 
 /// A step for sockets alone.
-fn socket_op() -> impl Strategy<Value = Op> + Clone {
+fn socket_op() -> BoxedStrategy<Op> {
     prop_oneof![
         3 => num().prop_map(Op::SendOob),
         2 => num().prop_map(Op::RecvOob),
@@ -96,4 +115,5 @@ fn socket_op() -> impl Strategy<Value = Op> + Clone {
         2 => (num(), num()).prop_map(|(over, n)| Op::Pass(over, n)),
         2 => num().prop_map(Op::Receive),
     ]
+    .boxed()
 }

@@ -12,7 +12,7 @@ use super::{sockets, sys};
 
 /// A packet may bring forth another (SYN, SYN|ACK, ACK; data, reset): so many datagrams after each
 /// other let chains of that length end.
-const ROUNDS: usize = 4;
+const ROUNDS: usize = 3;
 
 /// A pair of UDP sockets at high numbers, and this thread (and those that it starts) kept on one
 /// CPU, so that there is one queue.
@@ -69,4 +69,24 @@ fn stay_on_one_cpu() {
         libc::CPU_SET(cpu as usize, &mut set);
         assert_eq!(libc::sched_setaffinity(0, size_of_val(&set), &set), 0);
     }
+}
+
+/// Has this thread run on any CPU again.
+pub fn run_anywhere() {
+    // SAFETY: a cpu_set_t of all ones is valid; the kernel takes of it what there is.
+    unsafe {
+        let mut set: libc::cpu_set_t = std::mem::zeroed();
+        for cpu in 0..8 * size_of_val(&set) {
+            libc::CPU_SET(cpu, &mut set);
+        }
+        assert_eq!(libc::sched_setaffinity(0, size_of_val(&set), &set), 0);
+    }
+}
+
+/// Has this thread not take the CPU from the one that wakes it, in the middle of what that one does
+/// (sched(7): SCHED_BATCH).
+pub fn run_patiently() {
+    let none = libc::sched_param { sched_priority: 0 };
+    // SAFETY: the kernel reads the parameter.
+    assert_eq!(unsafe { libc::sched_setscheduler(0, libc::SCHED_BATCH, &none) }, 0);
 }

@@ -144,6 +144,13 @@ pub fn close(fd: RawFd) -> Result<()> {
     Errno::result(unsafe { libc::close(fd) }).map(drop)
 }
 
+/// Closes every number from this one on.
+pub fn close_from(first: RawFd) {
+    for fd in super::leak::open_descriptors().into_keys().filter(|fd| *fd >= first) {
+        close(fd).expect("it is open");
+    }
+}
+
 /// `dup(fd)`.
 pub fn dup(fd: RawFd) -> Result<OwnedFd> {
     // SAFETY: takes no pointer.
@@ -266,6 +273,18 @@ impl Fork {
     /// Its number.
     pub fn pid(&self) -> libc::pid_t {
         self.0
+    }
+
+    /// Stops it (SIGSTOP), waits until it has stopped, and continues it.
+    pub fn stop_and_continue(&self) {
+        let mut status = 0;
+        // SAFETY: the kernel writes one int.
+        unsafe {
+            assert_eq!(libc::kill(self.0, libc::SIGSTOP), 0);
+            assert_eq!(libc::waitpid(self.0, &mut status, libc::WUNTRACED), self.0);
+            assert!(libc::WIFSTOPPED(status), "it ended: {status:#x}");
+            assert_eq!(libc::kill(self.0, libc::SIGCONT), 0);
+        }
     }
 
     /// Waits for its end: its exit status, or 128 and the signal that ended it.

@@ -4,14 +4,15 @@
 use std::fs;
 use std::os::fd::{AsRawFd, IntoRawFd, OwnedFd, RawFd};
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use nix::errno::Errno;
 
-use super::ops::{Amount, Num, Op, Outcome, Payload, When};
+use super::census::Census;
+use super::ops::{Num, Op, Outcome};
 use super::settle::{Barrier, HIGH};
 use super::zoo::{self, Kind};
-use super::{passing, signals, sockets, sys};
+use super::{deeds, passing, signals, sockets, sys};
 
 /// How many numbers a program has.
 pub const NUMBERS: u8 = 16;
@@ -31,11 +32,9 @@ impl Ground {
     /// # Panics
     /// When there is no row of free numbers, or sockets or a directory cannot be had.
     pub fn new() -> Self {
-        static COUNT: AtomicU32 = AtomicU32::new(0);
         signals::block(&[zoo::SIGNAL]);
         signals::ignore(libc::SIGPIPE);
-        let unique =
-            format!("kqcompat-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+        let unique = format!("kqcompat-{}-{}", std::process::id(), sys::monotonic_ns());
         let dir = std::env::temp_dir().join(unique);
         fs::create_dir(&dir).expect("a directory for the test");
         sys::mkfifo(dir.join("fifo")).expect("mkfifo");
@@ -53,7 +52,7 @@ impl Ground {
 
     /// A world without descriptors.
     pub fn world(&self) -> World<'_> {
-        World { ground: self, inet: AtomicBool::new(false) }
+        World { ground: self, inet: AtomicBool::new(false), census: Census::default() }
     }
 }
 
@@ -80,12 +79,37 @@ pub struct World<'a> {
     ground: &'a Ground,
     /// Was an INET socket made? Then packets may be on their way after any step.
     inet: AtomicBool,
+    census: Census,
 }
 
 impl World<'_> {
     /// The real number.
     pub fn fd(&self, num: Num) -> RawFd {
-        self.ground.first + RawFd::from(num.0)
+        self.ground.first + RawFd::from(self.at(num))
+    }
+
+    /// The number counted from the first; of those to wait for, if any will do.
+    fn at(&self, num: Num) -> u8 {
+        self.census.at(num, |kind, _| kind.can_be_polled())
+    }
+
+    /// Is it the number of a queue?
+    pub fn is_queue(&self, num: Num) -> bool {
+        self.census.is_queue(self.at(num))
+    }
+
+    /// Says of a new descriptor that it is a queue; as [`World::admit`].
+    pub fn admit_queue(&self, fd: RawFd) -> Outcome {
+        let outcome = self.admit(&[fd]);
+        if let Outcome::Opened(at) = &outcome {
+            self.census.add_queue(at[0]);
+        }
+        outcome
+    }
+
+    /// Was an INET socket made? Then one step may be several events, some time apart.
+    pub fn has_inet(&self) -> bool {
+        self.inet.load(Ordering::Relaxed)
     }
 
     /// What a program shall see of new descriptors; closes them if they lie past the row.
@@ -99,29 +123,65 @@ impl World<'_> {
         Outcome::Opened(fds.iter().map(|fd| fd - self.ground.first).collect())
     }
 
-    /// Does one step, and waits until it shows.
-    pub fn apply(&self, op: &Op) -> Outcome {
-        let outcome = match self.run(op) {
-            Ok(outcome) => outcome,
-            Err(errno) => Outcome::Failed(errno),
+    /// Does one step, and waits until it shows. Returns the step with the numbers that it had.
+    pub fn apply(&self, op: &Op) -> (Op, Outcome) {
+        let op = op
+            .map(|num, place| Num::At(self.census.at(num, |kind, end| op.suits(place, kind, end))));
+        let may_send = self.may_send_packets(&op);
+        let outcome = self.run(&op).unwrap_or_else(Outcome::Failed);
+        self.census.note(&op, &outcome);
+        if may_send {
+            self.settle();
+            if matches!(op, Op::Shutdown(..)) {
+                self.settle_last_acknowledgements();
+            }
+        }
+        (op, outcome)
+    }
+
+    /// Asked before the step: a descriptor that it closes is gone after it.
+    fn may_send_packets(&self, op: &Op) -> bool {
+        let inet = |n: Num| {
+            self.has_inet()
+                && sockets::option(self.fd(n), libc::SOL_SOCKET, libc::SO_DOMAIN)
+                    == Ok(libc::AF_INET)
         };
-        self.settle();
-        outcome
+        match *op {
+            Op::Open(kind) => kind.is_inet(),
+            Op::Dup(_) | Op::Arm(..) | Op::Raise | Op::Touch | Op::Poll(..) => false,
+            // A message or a FIFO may hold the last reference to a socket.
+            Op::Pass(..) | Op::Receive(_) => self.has_inet(),
+            Op::Close(n) | Op::Write(n, _) | Op::Read(n, _) | Op::Fill(n) | Op::Shutdown(n, _) => {
+                inet(n)
+            }
+            Op::SendOob(n) | Op::RecvOob(n) | Op::OobInline(n) | Op::LowWater(n) => inet(n),
+            Op::Dup2(_, n) | Op::Connect(n, _) | Op::ConnectNowhere(n) => inet(n),
+            Op::Listen(n) | Op::Accept(n) | Op::TakeError(n) | Op::ResetAtClose(n) => inet(n),
+        }
     }
 
     /// Waits until no packet is on its way.
-    pub fn settle(&self) {
-        if !self.inet.load(Ordering::Relaxed) {
-            return;
-        }
+    fn settle(&self) {
         self.ground.barrier.wait();
-        // An acknowledgement may be put off for 40 ms, and is an edge where it is one of a FIN. This
-        // sends what was put off. Whatever is no TCP socket refuses: no matter.
-        for n in 0..NUMBERS {
-            let fd = self.fd(Num(n));
+        // An acknowledgement may be put off. This sends what was put off, where nothing is unread.
+        // Whatever is no TCP socket refuses: no matter.
+        for fd in (0..NUMBERS).map(|n| self.fd(Num::At(n))) {
             let _ = sockets::set_option(fd, libc::IPPROTO_TCP, libc::TCP_QUICKACK, 1);
         }
         self.ground.barrier.wait();
+    }
+
+    /// That a FIN was acknowledged is an event for who sent it: waits until it was. Where the other
+    /// side is not there to do it (a connection that was not accepted yet), not for long.
+    fn settle_last_acknowledgements(&self) {
+        const PATIENCE: std::time::Duration = std::time::Duration::from_millis(100);
+        let start = std::time::Instant::now();
+        let waits =
+            || (0..NUMBERS).any(|n| sockets::awaits_last_acknowledgement(self.fd(Num::At(n))));
+        while waits() && start.elapsed() < PATIENCE {
+            std::thread::sleep(std::time::Duration::from_micros(500));
+        }
+        self.settle();
     }
 
     fn run(&self, op: &Op) -> sys::Result<Outcome> {
@@ -131,9 +191,9 @@ impl World<'_> {
             Op::Close(n) => sys::close(self.fd(n)).map(done),
             Op::Dup(n) => sys::dup(self.fd(n)).map(|fd| self.admit(&[fd.into_raw_fd()])),
             Op::Dup2(n, onto) => sys::dup2(self.fd(n), self.fd(onto)).map(|_| Outcome::Done),
-            Op::Write(n, payload) => write(self.fd(n), payload),
-            Op::Read(n, amount) => read(self.fd(n), amount),
-            Op::Fill(n) => fill(self.fd(n)),
+            Op::Write(n, payload) => deeds::write(self.fd(n), payload),
+            Op::Read(n, amount) => deeds::read(self.fd(n), amount),
+            Op::Fill(n) => deeds::fill(self.fd(n)),
             Op::Shutdown(n, how) => sockets::shutdown(self.fd(n), how).map(done),
             Op::SendOob(n) => sockets::send(self.fd(n), b"!", libc::MSG_OOB).map(Outcome::Bytes),
             Op::RecvOob(n) => {
@@ -148,11 +208,14 @@ impl World<'_> {
             Op::Connect(n, to) => self.connect(self.fd(n), self.fd(to)),
             Op::ConnectNowhere(n) => self.connect(self.fd(n), self.ground.nowhere.as_raw_fd()),
             Op::Listen(n) => self.listen(self.fd(n)),
-            Op::Accept(n) => sockets::accept(self.fd(n)).map(|fd| self.admit(&[fd.into_raw_fd()])),
+            Op::Accept(n) => sockets::accept(self.fd(n)).map(|fd| {
+                sockets::acknowledge_soon(fd.as_raw_fd());
+                self.admit(&[fd.into_raw_fd()])
+            }),
             Op::TakeError(n) => sockets::option(self.fd(n), libc::SOL_SOCKET, libc::SO_ERROR)
                 .map(|e| Outcome::Failed(Errno::from_raw(e))),
             Op::ResetAtClose(n) => sockets::reset_at_close(self.fd(n)).map(done),
-            Op::Arm(n, when) => arm(self.fd(n), when),
+            Op::Arm(n, when) => deeds::arm(self.fd(n), when),
             Op::Raise => {
                 signals::send_to_process(zoo::SIGNAL);
                 Ok(Outcome::Done)
@@ -173,6 +236,9 @@ impl World<'_> {
         }
         let fds = kind.open(&self.ground.dir)?;
         let fds: Vec<RawFd> = fds.into_iter().map(IntoRawFd::into_raw_fd).collect();
+        if kind.is_inet() {
+            fds.iter().copied().for_each(sockets::acknowledge_soon);
+        }
         Ok(self.admit(&fds))
     }
 
@@ -206,68 +272,17 @@ impl Drop for World<'_> {
     /// that in a long run.
     fn drop(&mut self) {
         for n in 0..NUMBERS {
-            let fd = self.fd(Num(n));
+            let fd = self.fd(Num::At(n));
             // Whatever is not a TCP socket, or not open, refuses: no matter.
             let _ = sockets::reset_at_close(fd);
             let _ = sys::close(fd);
         }
+        // Gone, so that the next program finds none; they need not be there.
         let _ = fs::remove_file(self.ground.dir.join("touched"));
+        let _ = fs::remove_file(self.ground.dir.join("file"));
         passing::take_signal(zoo::SIGNAL);
-        self.settle();
-    }
-}
-
-fn write(fd: RawFd, payload: Payload) -> sys::Result<Outcome> {
-    let page = [b'p'; 4096];
-    let bytes: &[u8] = match payload {
-        Payload::Nothing => &[],
-        Payload::Byte => b"b",
-        Payload::One => &1_u64.to_ne_bytes(),
-        Payload::Most => &(u64::MAX - 1).to_ne_bytes(),
-        Payload::Page => &page,
-    };
-    sys::write(fd, bytes).map(Outcome::Bytes)
-}
-
-fn read(fd: RawFd, amount: Amount) -> sys::Result<Outcome> {
-    let len = match amount {
-        Amount::Byte => 1,
-        Amount::Word => 8,
-        Amount::NearlyPage => 4095,
-        Amount::All => 65536,
-    };
-    sys::read(fd, len).map(|bytes| Outcome::Bytes(bytes.len()))
-}
-
-/// Not on INET sockets: how much fits there depends on what was acknowledged in time.
-fn fill(fd: RawFd) -> sys::Result<Outcome> {
-    /// More than any buffer of the zoo holds; a file would take it for ever.
-    const LIMIT: usize = 1 << 20;
-    if sockets::port_of(fd).is_some() {
-        return Ok(Outcome::Skipped);
-    }
-    let mut total = 0;
-    for chunk in [&[b'f'; 4096][..], b"f"] {
-        while total < LIMIT {
-            match sys::write(fd, chunk) {
-                Ok(n) => total += n,
-                Err(Errno::EAGAIN) => break,
-                Err(other) => return Err(other),
-            }
+        if self.has_inet() {
+            self.ground.barrier.wait();
         }
     }
-    Ok(Outcome::Bytes(total))
-}
-
-fn arm(fd: RawFd, when: When) -> sys::Result<Outcome> {
-    let first = match when {
-        When::Now => 1,
-        When::Later => 3_600_000_000_000,
-        When::Never => 0,
-    };
-    sys::arm_timer(fd, first, 0)?;
-    if when == When::Now {
-        super::threads::wait_until_ready(fd, libc::POLLIN);
-    }
-    Ok(Outcome::Done)
 }

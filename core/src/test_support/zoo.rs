@@ -84,6 +84,40 @@ impl Kind {
         matches!(self, Self::TcpPair | Self::TcpListener | Self::TcpSocket | Self::UdpPair)
     }
 
+    /// Is it a socket?
+    pub fn is_socket(self) -> bool {
+        let unix = matches!(
+            self,
+            Self::UnixStream | Self::UnixDatagram | Self::UnixSeqpacket | Self::UnixSocket
+        );
+        unix || self.is_inet()
+    }
+
+    /// Does a write to that end (0, or 1 of a pair) do something?
+    pub fn can_be_written(self, end: u8) -> bool {
+        match self {
+            Self::Pipe => end == 1,
+            Self::FifoWriter | Self::Eventfd => true,
+            Self::TcpListener | Self::TcpSocket | Self::UnixSocket => false,
+            _ => self.is_socket(),
+        }
+    }
+
+    /// Does a read from that end do something?
+    pub fn can_be_read(self, end: u8) -> bool {
+        match self {
+            Self::Pipe => end == 0,
+            Self::FifoReader | Self::Timerfd | Self::Signalfd | Self::Inotify => true,
+            _ => self.can_be_written(end) && self != Self::FifoWriter,
+        }
+    }
+
+    /// Can one wait for it?
+    pub fn can_be_polled(self) -> bool {
+        use Kind::{DevNull, Directory, File, Memfd, Path};
+        !matches!(self, File | Directory | DevNull | Memfd | Path)
+    }
+
     /// Opens one (two, where it is a pair), nonblocking and close-on-exec, at the lowest free
     /// numbers. `dir` is a directory of the test's own that holds a FIFO, `fifo`.
     ///
