@@ -2,7 +2,7 @@
 
 use std::os::fd::RawFd;
 
-use kq_core::test_support::compare::{Plan, compare};
+use kq_core::test_support::compare::{Plan, try_compare};
 use kq_core::test_support::epoll::{
     ADD, Backend, DEL, ET, Epoll, IN, MOD, NATIVE, ONESHOT, OUT, RDHUP,
 };
@@ -65,7 +65,7 @@ pub(crate) fn every_mutant_is_found() {
     for (seed, fault) in FAULTS.into_iter().enumerate() {
         let mutant = Epoll(Box::leak(Box::new(Mutant(fault))));
         let plan = Plan { cases: 3000, seed: seed as u64, shrink: false };
-        let result = compare(
+        let result = try_compare(
             plan,
             program::programs(),
             |program| run::run(&ground, NATIVE, program),

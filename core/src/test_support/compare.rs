@@ -60,12 +60,30 @@ fn variable(name: &str) -> Option<u64> {
     Some(value.parse().unwrap_or_else(|_| panic!("{name}={value}: not a number")))
 }
 
+/// [`try_compare`], for a test: returns how many steps were compared.
+///
+/// # Panics
+/// At the first program whose results differ.
+pub fn compare<S, R>(
+    plan: Plan,
+    programs: S,
+    model: impl Fn(&S::Value) -> Vec<R>,
+    tested: impl Fn(&S::Value) -> Vec<R>,
+) -> u64
+where
+    S: Strategy,
+    S::Value: Debug,
+    R: PartialEq + Debug,
+{
+    try_compare(plan, programs, model, tested).unwrap_or_else(|difference| panic!("{difference}"))
+}
+
 /// Runs programs on both sides. Returns how many steps were compared.
 ///
 /// # Errors
 /// The first program whose results differ, with the smallest one that does, the step, and the seed.
 /// A program to which the model itself gives two answers is the generator's fault, and said so.
-pub fn compare<S, R>(
+pub fn try_compare<S, R>(
     plan: Plan,
     programs: S,
     model: impl Fn(&S::Value) -> Vec<R>,

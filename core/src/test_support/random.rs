@@ -10,6 +10,11 @@ use super::ops::{Amount, Num, Op, Payload, When};
 use super::world::NUMBERS;
 use super::zoo::Kind;
 
+/// A number, open or not: those that are mostly in use more often.
+pub fn place() -> BoxedStrategy<Num> {
+    prop_oneof![4 => 0_u8..6, 1 => 0..NUMBERS].prop_map(Num::At).boxed()
+}
+
 /// A number: mostly one that the step can do something with.
 pub fn num() -> BoxedStrategy<Num> {
     prop_oneof![

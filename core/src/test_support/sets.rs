@@ -9,8 +9,8 @@ use proptest::prelude::*;
 use proptest::sample::select;
 
 use super::ops::{Num, Op};
-use super::random::{kind, num, op};
-use super::world::{Ground, NUMBERS};
+use super::random::{self, kind, op};
+use super::world::Ground;
 use crate::raw;
 
 /// An entry of an array: a number of the world, or one that is never open, and what to wait for.
@@ -71,7 +71,7 @@ fn events() -> impl Strategy<Value = i16> + Clone {
 }
 
 fn entry() -> impl Strategy<Value = Entry> + Clone {
-    let num = prop_oneof![12 => num().prop_map(Some), 1 => Just(None)];
+    let num = prop_oneof![12 => random::place().prop_map(Some), 1 => Just(None)];
     (num, events()).prop_map(|(num, events)| Entry { num, events })
 }
 
@@ -112,7 +112,7 @@ pub fn run(
     ask: impl Fn(&mut [pollfd], c_int) -> Answer,
 ) -> (Vec<Answer>, Vec<Answer>) {
     let world = ground.world();
-    let number = |e: &Entry| e.num.map_or(-1, |n: Num| world.fd(Num(n.0 % NUMBERS)));
+    let number = |e: &Entry| e.num.map_or(-1, |n| world.fd(n));
     let to_c = |e: &Entry| pollfd { fd: number(e), events: e.events, revents: 0 };
     let mut arrays: Vec<Vec<pollfd>> =
         program.arrays.iter().map(|a| a.iter().map(to_c).collect()).collect();
