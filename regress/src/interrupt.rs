@@ -27,6 +27,7 @@ pub(crate) fn install() -> Result<()> {
                 kill_group(*id);
             }
         }
+        eprintln!("regress: interrupted");
         std::process::exit(INTERRUPTED);
     })
     .context("cannot handle interrupts")

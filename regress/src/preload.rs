@@ -250,4 +250,44 @@ mod tests {
         assert_eq!(env.get("LD_PRELOAD"), Some(&"/l/p.so"));
         assert_eq!(env.get(POLICY), Some(&"register"));
     }
+
+    /// Compiles C into `out`; None, with the reason printed, if that cannot be done here.
+    fn compile(text: &str, args: &[&str], out: &Path) -> Option<()> {
+        let source = out.with_extension("c");
+        std::fs::write(&source, text).unwrap();
+        let output = Command::new("cc").args(args).arg(&source).arg("-o").arg(out).output();
+        match output {
+            Ok(output) if output.status.success() => Some(()),
+            Ok(output) => panic!("cc: {}", String::from_utf8_lossy(&output.stderr)),
+            Err(error) => {
+                println!("skipped: cc: {error}");
+                None
+            }
+        }
+    }
+
+    #[test]
+    fn the_loader_tells_who_serves_a_call() {
+        let dir = tempfile::tempdir().unwrap();
+        let [program, serves, empty] =
+            ["program", "serves.so", "empty.so"].map(|name| dir.path().join(name));
+        let library = ["-shared", "-fPIC"];
+        let calls = "#include <sys/epoll.h>\nint main(void) { return epoll_create1(0) < 0; }\n";
+        let defines = "int epoll_create1(int flags) { return flags; }\n";
+        if compile(calls, &[], &program).is_none() {
+            return;
+        }
+        compile(defines, &library, &serves).unwrap();
+        compile("int unrelated;\n", &library, &empty).unwrap();
+        let compat = method("epoll").unwrap().compat;
+        let served_by = |library: &Path| {
+            let mut command = Command::new(&program);
+            command.env("LD_PRELOAD", library);
+            check(&bindings(&mut command).unwrap(), &program, library, compat)
+        };
+        served_by(&serves).unwrap();
+        let error = served_by(&empty).unwrap_err().to_string();
+        assert!(error.contains("epoll_create1"), "{error}");
+        assert!(served_by(Path::new("/no/such/library.so")).is_err());
+    }
 }
