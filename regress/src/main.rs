@@ -12,6 +12,7 @@ mod libevent;
 mod preload;
 mod process;
 mod progress;
+mod prove;
 mod report;
 mod runner;
 mod session;

@@ -14,7 +14,7 @@ use crate::report::{self, Report};
 use crate::runner::{self, Outcome, Settings, Stage};
 use crate::suite::{self, Patterns, Verdict};
 use crate::workspace::Workspace;
-use crate::{interrupt, preload};
+use crate::{interrupt, preload, prove};
 
 /// Runs what the options ask for and reports it; returns the number of differences.
 ///
@@ -147,7 +147,7 @@ impl Workshop<'_> {
             preload::preload_list(&[library])?;
         }
         let build = self.build(&column, library.as_deref())?;
-        preload::prove(&column, &build.bin, library.as_deref())?;
+        prove::prove(&column, &build.bin, library.as_deref())?;
         let tests = suite::list(&build.bin, &build.source, self.patterns)?;
         Ok(Stage { column, build, library, tests, outcomes: BTreeMap::new() })
     }
