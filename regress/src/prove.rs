@@ -140,7 +140,11 @@ fn bindings(command: &mut Command) -> Result<Vec<Binding>> {
     Ok(bindings)
 }
 
-/// Reads "  123:\tbinding file A [0] to B [0]: normal symbol `s' [VERSION]".
+/// Reads a line of `LD_DEBUG=bindings`:
+///
+/// ```text
+///    11943: binding file A [0] to B [0]: normal symbol `s' [VERSION]
+/// ```
 fn parse(line: &str) -> Option<Binding> {
     let (_, rest) = line.split_once("binding file ")?;
     let (from, rest) = rest.split_once(" [")?;
