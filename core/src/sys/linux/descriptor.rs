@@ -16,7 +16,7 @@ use super::knote::{HUSHED, Knote, Knotes, ONCE, State};
 use super::lanes::{LANES, Lanes};
 use super::low_water::LowWater;
 use super::raw::{self, Result};
-use super::report::{Report, report};
+use super::report::{Report, poll_now, report};
 use super::sink::Sink;
 
 /// All descriptor knotes of a queue.
@@ -46,7 +46,7 @@ impl Descriptors {
     }
 
     /// Applies one change to a descriptor's knotes; says whether the knote is to be reported now
-    /// whatever its condition (EV_FORCEONESHOT).
+    /// whatever its condition (EV_FORCEONESHOT; if it was disabled, once it is enabled).
     pub(crate) fn change(&mut self, filter: EventFilter, change: &KEvent) -> Result<bool> {
         let fd = RawFd::try_from(change.ident).map_err(|_| Errno::EBADF)?;
         let has = |flag: EvFlags| change.flags & flag.bits() != 0;
@@ -179,13 +179,12 @@ impl Descriptors {
         } else if has(EvFlags::EV_DISABLE) {
             knote.state = State::Disabled;
         }
-        let forced = has(EvFlags::EV_FORCEONESHOT);
-        if forced {
-            knote.flags |= EvFlags::EV_ONESHOT.bits();
+        if has(EvFlags::EV_FORCEONESHOT) {
+            knote.flags |= (EvFlags::EV_ONESHOT | EvFlags::EV_FORCEONESHOT).bits();
         }
+        let forced = knote.is_forced();
         let (lane, fresh) = (knote.lane, was != knote.state);
         self.sync(fd, lane, Sync { first: false, fresh, ask: true })?;
-        self.keep_ext(fd, filter, change.ext);
         Ok(forced)
     }
 
@@ -328,15 +327,19 @@ impl Descriptors {
     /// Reports a knote that EV_FORCEONESHOT was asked of.
     pub(crate) fn force(&mut self, fd: RawFd, filter: EventFilter, sink: &mut Sink) {
         let Some(list) = self.lists.get_mut(fd as usize) else { return };
-        let Some(knote) = list.get_mut(filter).filter(|k| k.state == State::Enabled) else {
-            return;
-        };
+        let Some(knote) = list.get_mut(filter).filter(|k| k.is_forced()) else { return };
         let what = report(knote, fd, poll_now(fd)).unwrap_or_default();
         let (lane, armed) = (knote.lane, knote.armed);
         let mut turn = Turn::default();
         fire(knote, fd, what, &self.exts, sink, &mut turn);
         self.count -= turn.gone;
         let _ = self.after_firing(fd, lane, armed & !ONCE);
+    }
+
+    /// Whether a knote is to be reported whatever its condition.
+    pub(crate) fn is_forced(&mut self, fd: RawFd, filter: EventFilter) -> bool {
+        let knote = self.lists.get_mut(fd as usize).and_then(|list| list.get_mut(filter));
+        knote.is_some_and(|knote| knote.is_forced())
     }
 
     /// The number is about to be closed: its knotes go.
@@ -419,7 +422,7 @@ fn fire(knote: &mut Knote, fd: RawFd, what: Report, exts: &Exts, sink: &mut Sink
     sink.push(KEvent {
         ident: fd as usize,
         filter: knote.filter as i16,
-        flags: knote.flags | what.flags,
+        flags: knote.flags & !EvFlags::EV_FORCEONESHOT.bits() | what.flags,
         fflags: what.fflags,
         data: what.data,
         udata: knote.udata,
@@ -434,14 +437,4 @@ fn fire(knote: &mut Knote, fd: RawFd, what: Report, exts: &Exts, sink: &mut Sink
         knote.state = State::Disabled;
         turn.fired = true;
     }
-}
-
-/// The descriptor's poll bits at this moment; 0 where it is closed.
-fn poll_now(fd: RawFd) -> u32 {
-    let events = (libc::POLLIN | libc::POLLPRI | libc::POLLOUT) | libc::POLLRDHUP;
-    let mut entry = libc::pollfd { fd, events, revents: 0 };
-    let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: one entry and one timespec, both ours.
-    let _ = unsafe { raw::ppoll(&mut entry, 1, &mut now, std::ptr::null()) };
-    u32::from((entry.revents & !libc::POLLNVAL) as u16)
 }

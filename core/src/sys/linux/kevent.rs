@@ -22,6 +22,10 @@ use super::token::Token;
 /// be freed if the waiting thread is cancelled.
 const BATCH: usize = 512;
 
+/// How often a call that shall not wait asks again if what came was for nobody: each such event is
+/// silenced when it has come once or twice.
+const FRUITLESS: u32 = 64;
+
 /// Who calls: the queue and its descriptor.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Caller {
@@ -158,12 +162,12 @@ unsafe fn apply(caller: Caller, changes: *const KEvent, n: usize, sink: &mut Sin
 /// Waits until there is something for the sink, or the time is over.
 fn scan(caller: Caller, sink: &mut Sink, timeout: Option<&timespec>, wait: Wait) -> Result<usize> {
     count(&caller.queue.counters.waits, 1);
-    let at_once = timeout.is_some_and(|t| t.tv_sec == 0 && t.tv_nsec == 0);
+    let mut at_once = timeout.is_some_and(|t| t.tv_sec == 0 && t.tv_nsec == 0);
     let deadline = timeout.filter(|_| !at_once).map(|t| {
         let nanos = (t.tv_sec as u64).saturating_mul(1_000_000_000);
         timer::now(false).saturating_add(nanos).saturating_add(t.tv_nsec as u64)
     });
-    let mut left = timeout.copied();
+    let (mut left, mut fruitless) = (timeout.copied(), 0);
     if caller.queue.untold.load(Ordering::Relaxed) {
         or_abort(|| caller.queue.knotes(caller.life).map(|mut knotes| knotes.soft.examine()))?;
     }
@@ -178,16 +182,16 @@ fn scan(caller: Caller, sink: &mut Sink, timeout: Option<&timespec>, wait: Wait)
         // SAFETY: the kernel has filled the first `n`.
         let events = unsafe { std::slice::from_raw_parts(events.as_ptr().cast(), n) };
         or_abort(|| deliver(caller, events, sink))?;
-        if sink.len() > 0 || at_once {
+        if sink.len() > 0 || (at_once && (n == 0 || fruitless == FRUITLESS)) {
             break;
         }
-        // What came was for nobody: go on for the rest of the time.
+        // What came was for nobody, and it may have taken the place of what is for somebody: go on,
+        // for the rest of the time.
+        fruitless += 1;
         if let Some(deadline) = deadline {
-            let now = timer::now(false);
-            if now >= deadline {
-                break;
-            }
-            left = Some(timer::timespec(deadline - now));
+            let nanos = deadline.saturating_sub(timer::now(false));
+            at_once = nanos == 0;
+            left = Some(timer::timespec(nanos));
         }
     }
     Ok(sink.len())
@@ -254,6 +258,7 @@ fn deliver(caller: Caller, events: &[libc::epoll_event], sink: &mut Sink) -> Res
         let budget = sink.room();
         knotes.report_soft(sink, budget);
     }
+    knotes.drop_forced();
     let counters = &caller.queue.counters;
     count_locked(&counters.events, (sink.len() - had) as u64);
     count_locked(&counters.knotes, (knotes.count() as u64).wrapping_sub(before as u64));
@@ -301,11 +306,19 @@ impl QueueKnotes {
         if filter == EventFilter::EVFILT_WRITE && low_water {
             self.descriptors.low_water.open(self.descriptors.lanes.set(0))?;
         }
-        match self.descriptors.change(filter, change) {
+        let done = match self.descriptors.change(filter, change) {
             Err(Errno::EPERM) => self.soft.change(filter, change),
             Ok(true) => self.soft.force(filter, change.ident),
             done => done.map(drop),
-        }
+        };
+        self.drop_forced();
+        done
+    }
+
+    /// Descriptors' knotes may be gone or reported: those that were forced go from the line then.
+    pub(crate) fn drop_forced(&mut self) {
+        let descriptors = &mut self.descriptors;
+        self.soft.retain_forced(|&(filter, fd)| descriptors.is_forced(fd as RawFd, filter));
     }
 
     /// Serves a nested lane that has events.

@@ -31,7 +31,8 @@ pub(crate) struct Knote {
     /// What the lane's registration asks of the kernel, with [`HUSHED`] and [`ONCE`]; 0: there is no
     /// registration.
     pub(crate) armed: u16,
-    /// As given at EV_ADD, without the bits that are orders.
+    /// As given at EV_ADD, without the bits that are orders; but EV_FORCEONESHOT stands here from
+    /// when it was asked for until the report.
     pub(crate) flags: u16,
     pub(crate) filter: EventFilter,
     /// Which of the queue's epoll sets holds the registration.
@@ -60,6 +61,7 @@ impl Knote {
             .union(EvFlags::EV_DELETE)
             .union(EvFlags::EV_ENABLE)
             .union(EvFlags::EV_DISABLE)
+            .union(EvFlags::EV_KEEPUDATA)
             .union(EvFlags::EV_FORCEONESHOT);
         let disabled = change.flags & EvFlags::EV_DISABLE.bits() != 0;
         Box::new(Self {
@@ -79,6 +81,11 @@ impl Knote {
 
     pub(crate) fn has(&self, flag: EvFlags) -> bool {
         self.flags & flag.bits() != 0
+    }
+
+    /// Is to be reported whatever its condition.
+    pub(crate) fn is_forced(&self) -> bool {
+        self.has(EvFlags::EV_FORCEONESHOT) && self.state == State::Enabled
     }
 
     /// Reports each activity once, so it cannot share a registration: an input edge brings up

@@ -209,6 +209,7 @@ pub fn closing(fd: RawFd) {
             let before = knotes.count();
             knotes.descriptors.close(fd);
             knotes.soft.close(fd as usize);
+            knotes.drop_forced();
             let gone = (before - knotes.count()) as u64;
             count_locked(&queue.counters.knotes, gone.wrapping_neg());
         }

@@ -6,6 +6,7 @@ use crate::event::{EvFlags, EventFilter, FilterFlag};
 
 use super::data::{self, Kind};
 use super::knote::Knote;
+use super::raw;
 
 /// What goes into an event beside what the knote itself holds.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -49,7 +50,8 @@ fn report_fully(knote: &mut Knote, fd: RawFd, bits: u32, eof: bool) -> Option<Re
     if knote.kind == Kind::Unknown {
         knote.kind = Kind::of(fd);
     }
-    if is_unconnected(knote.kind, bits) {
+    // (A registration for writing is not told of IN and RDHUP: only poll tells the two apart.)
+    if is_unconnected(knote.kind, bits) && is_unconnected(knote.kind, poll_now(fd)) {
         return None;
     }
     let flags = if eof { EvFlags::EV_EOF.bits() } else { 0 };
@@ -81,6 +83,16 @@ fn concerns(filter: EventFilter, bits: u32) -> bool {
 /// nothing of it. A connection that was hung up comes with IN and RDHUP too.
 fn is_unconnected(kind: Kind, bits: u32) -> bool {
     kind == Kind::Socket && bits & HUP != 0 && bits & (IN | RDHUP | ERR) == 0
+}
+
+/// The descriptor's poll bits at this moment; 0 where it is closed.
+pub(crate) fn poll_now(fd: RawFd) -> u32 {
+    let events = (libc::POLLIN | libc::POLLPRI | libc::POLLOUT) | libc::POLLRDHUP;
+    let mut entry = libc::pollfd { fd, events, revents: 0 };
+    let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: one entry and one timespec, both ours.
+    let _ = unsafe { raw::ppoll(&mut entry, 1, &mut now, std::ptr::null()) };
+    u32::from((entry.revents & !libc::POLLNVAL) as u16)
 }
 
 #[cfg(test)]

@@ -169,7 +169,6 @@ impl Soft {
         if !has(EvFlags::EV_KEEPUDATA) {
             knote.udata = change.udata;
         }
-        knote.ext = change.ext;
         if has(EvFlags::EV_ENABLE) {
             knote.disabled = false;
         } else if has(EvFlags::EV_DISABLE) {
@@ -204,9 +203,19 @@ impl Soft {
     /// Puts a descriptor's knote into the line, for one report.
     pub(crate) fn force(&mut self, filter: EventFilter, ident: usize) -> Result<()> {
         self.bell.hang(self.shared.kq)?;
-        self.forced.push_back((filter, ident));
+        if !self.forced.contains(&(filter, ident)) {
+            self.forced.push_back((filter, ident));
+        }
         self.announce();
         Ok(())
+    }
+
+    /// After a change: leaves in the line those descriptors' knotes that are still to be reported.
+    pub(crate) fn retain_forced(&mut self, is_forced: impl FnMut(&Key) -> bool) {
+        if !self.forced.is_empty() {
+            self.forced.retain(is_forced);
+            self.announce();
+        }
     }
 
     /// Keeps an event that found no room in the eventlist for the next scan.

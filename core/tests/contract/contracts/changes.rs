@@ -136,6 +136,8 @@ pub(super) fn extensions(fx: &mut Fixture) {
     for _ in 0..2 {
         assert_eq!(fx.one().ext()[2..], [3, u64::MAX]);
     }
+    fx.apply(ENABLE).unwrap();
+    assert_eq!(fx.one().ext()[2..], [3, u64::MAX], "only EV_ADD of a new knote sets it");
     fx.apply(DELETE).unwrap();
     fx.apply(ADD).unwrap();
     assert_eq!(fx.one().ext(), [0; 4], "those of an earlier knote");
