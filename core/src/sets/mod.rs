@@ -9,6 +9,7 @@
 //! object of the readiness view: that one allocates, and poll may be called in a handler that
 //! interrupted malloc.
 
+mod bits;
 pub(crate) mod cell;
 mod compare;
 mod counters;
@@ -16,26 +17,28 @@ mod fit;
 mod memory;
 mod policy;
 mod poll;
+mod select;
 mod serve;
 mod set;
 mod table;
 mod thread;
+mod timeout;
 mod wait;
 mod watch;
 
 pub use counters::{SetCounters, set_counters};
 pub use policy::{Policy, policy, set_policy};
 pub use thread::prepare;
+pub use timeout::SelectTimeout;
 pub use wait::{Calls, RawCalls, Wait};
 
-use libc::pollfd;
+use std::sync::atomic::{AtomicI32, Ordering};
 
-use crate::sys::linux::raw::Result;
+use libc::{c_int, pollfd};
+
+use crate::sys::linux::raw::{self, Result};
 use counters::{Count, count};
 use serve::Outcome;
-
-/// Sets smaller than this are the kernel's.
-const SMALLEST: usize = 8;
 
 /// `poll(fds, nfds, ...)` - waits until a descriptor is ready; the result of poll(2) and ppoll(2).
 ///
@@ -47,13 +50,8 @@ const SMALLEST: usize = 8;
 /// Those of poll(2).
 #[inline]
 pub unsafe fn poll<C: Calls>(fds: *mut pollfd, nfds: usize, wait: &Wait<'_, C>) -> Result<usize> {
-    let smallest = match policy() {
-        Policy::Off => usize::MAX,
-        Policy::RegisterAtFirstSight => 1,
-        Policy::Default | Policy::Strict => SMALLEST,
-    };
     // Places are 32 bits; more entries than that there are never.
-    if nfds < smallest || nfds > u32::MAX as usize / 2 {
+    if nfds < policy().smallest() || nfds > u32::MAX as usize / 2 {
         count(Count::Handed);
         return wait.calls.own();
     }
@@ -61,4 +59,59 @@ pub unsafe fn poll<C: Calls>(fds: *mut pollfd, nfds: usize, wait: &Wait<'_, C>) 
         Outcome::Own(result) | Outcome::Ours(result) => result,
         Outcome::Another => wait.calls.own(),
     }
+}
+
+/// Who answered a call of select: the kernel's own function updates the caller's timeout itself.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum AnsweredBy {
+    /// [`Calls::own`].
+    Own,
+    /// The engine.
+    Engine,
+}
+
+/// `select(nfds, sets, ...)` - waits until a descriptor is ready; the result of select(2) and
+/// pselect(2), and who answered. `sets` are the bitmaps to read, to write and of exceptions, or null.
+///
+/// # Safety
+/// Each bitmap has `nfds` bits, rounded up to words, that the caller may write, or, if
+/// `wait.unproven`, is what a C program says it is. The mask is null or can be read, with the same
+/// exception.
+///
+/// # Errors
+/// Those of select(2).
+#[inline]
+pub unsafe fn select<C: Calls>(
+    nfds: c_int,
+    sets: [*mut u64; 3],
+    wait: &Wait<'_, C>,
+) -> (Result<usize>, AnsweredBy) {
+    let few = (nfds.max(0) as usize) < policy().smallest();
+    if few || wait.unproven && !is_credible(nfds) {
+        count(Count::Handed);
+        return (wait.calls.own(), AnsweredBy::Own);
+    }
+    match thread::call(&mut select::SelectCall { nfds, sets, wait }) {
+        Outcome::Own(result) => (result, AnsweredBy::Own),
+        Outcome::Ours(result) => (result, AnsweredBy::Engine),
+        Outcome::Another => (wait.calls.own(), AnsweredBy::Own),
+    }
+}
+
+/// Does a C program's bitmap have that many bits?
+///
+/// An fd_set has FD_SETSIZE. The kernel looks no further than the process ever had descriptors,
+/// whatever nfds says; so more than FD_SETSIZE are believed only where the last one is open, which
+/// a program that counts to its highest descriptor has.
+#[inline]
+fn is_credible(nfds: c_int) -> bool {
+    static BELIEVED: AtomicI32 = AtomicI32::new(libc::FD_SETSIZE as c_int);
+    if nfds <= BELIEVED.load(Ordering::Relaxed) {
+        return true;
+    }
+    let open = raw::fcntl(nfds - 1, libc::F_GETFD, 0).is_ok();
+    if open {
+        BELIEVED.fetch_max(nfds, Ordering::Relaxed);
+    }
+    open
 }

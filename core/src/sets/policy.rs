@@ -32,6 +32,16 @@ impl Policy {
             _ => return None,
         })
     }
+
+    /// Sets smaller than this are the kernel's.
+    #[inline]
+    pub(super) fn smallest(self) -> usize {
+        match self {
+            Self::Off => usize::MAX,
+            Self::RegisterAtFirstSight => 1,
+            Self::Default | Self::Strict => 8,
+        }
+    }
 }
 
 static POLICY: AtomicU8 = AtomicU8::new(Policy::Default as u8);

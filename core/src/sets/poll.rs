@@ -187,6 +187,10 @@ impl<C: Calls> Front for PollCall<'_, C> {
         [fds, self.wait.mask_range(), (0, 0), (0, 0)]
     }
 
+    fn is_small(&self, smallest: usize) -> bool {
+        self.len < smallest
+    }
+
     fn likeness(&self, set: &mut Set) -> usize {
         (0..SAMPLES)
             .filter(|sample| {

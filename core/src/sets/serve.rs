@@ -29,6 +29,9 @@ pub(crate) trait Front {
     /// Memory that a C program says is there, as (address, length); empty where Rust says so.
     fn unproven(&self) -> [(usize, usize); 4];
 
+    /// Are there fewer descriptors than `smallest`? The memory is proven.
+    fn is_small(&self, smallest: usize) -> bool;
+
     /// How many of [`SAMPLES`] entries spread over the caller's are in the set.
     fn likeness(&self, set: &mut Set) -> usize;
 

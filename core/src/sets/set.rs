@@ -22,8 +22,11 @@ pub(crate) struct Set {
     pub(crate) kind: Kind,
     /// Where the caller has the entries: the array, or the three bitmaps. A hint, not a promise.
     pub(crate) key: [usize; 3],
-    /// poll: how many entries. select: how many numbers the bitmaps cover.
+    /// poll: how many entries. select: how many words the bitmaps have.
     pub(crate) len: usize,
+    /// select: how far the remembered bitmaps lie apart; and those for results.
+    pub(crate) stride: usize,
+    pub(crate) result_words: usize,
     /// How many descriptors are in it, negative ones not counted (select) or counted (poll).
     pub(crate) entries: usize,
     pub(crate) watch: Watch,
@@ -62,6 +65,7 @@ pub(crate) struct Set {
 pub(crate) enum Kind {
     None,
     Poll,
+    Select,
 }
 
 /// A descriptor that is asked by number.
@@ -96,6 +100,8 @@ impl Set {
         kind: Kind::None,
         key: [0; 3],
         len: 0,
+        stride: 0,
+        result_words: 0,
         entries: 0,
         watch: Watch::EMPTY,
         asked: Array::EMPTY,

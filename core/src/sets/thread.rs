@@ -175,6 +175,10 @@ impl Thread {
             }
             return Outcome::Own(result);
         }
+        if front.is_small(policy().smallest()) {
+            count(Count::Handed);
+            return Outcome::Own(front.own());
+        }
         let key = front.key();
         let last = self.last;
         if self.sets[last].key == key
@@ -237,6 +241,11 @@ impl Thread {
         let set = &mut self.sets[at];
         set.free();
         front.fill(set);
+        if set.broken {
+            set.free();
+            count(Count::Handed);
+            return Outcome::Own(front.own());
+        }
         set.key = key;
         set.kind = F::KIND;
         match self.serve(at, front) {

@@ -1,7 +1,7 @@
 //! Random programs of poll and select: arrays of descriptors that change, are polled again and
 //! again, and whose numbers are closed and opened; each answer beside the kernel's own.
 
-use std::os::fd::RawFd;
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 
 use libc::{c_int, pollfd};
 use nix::errno::Errno;
@@ -10,6 +10,7 @@ use proptest::sample::select;
 
 use super::ops::{Num, Op};
 use super::random::{self, kind, op};
+use super::sys;
 use super::world::Ground;
 use crate::raw;
 
@@ -52,7 +53,41 @@ pub enum How {
 #[derive(Clone, Debug)]
 pub struct Program {
     arrays: Vec<Vec<Entry>>,
+    /// How many idle descriptors each array has besides.
+    idle: [usize; ARRAYS],
     steps: Vec<Step>,
+}
+
+const ARRAYS: usize = 3;
+/// Where the idle descriptors begin: above the world's numbers.
+const IDLE: RawFd = 60;
+/// How many there are.
+const IDLE_COUNT: usize = 40;
+
+/// Where programs run: the world's ground, and descriptors that nothing happens to.
+#[derive(Debug)]
+pub struct Place {
+    ground: Ground,
+    idle: Vec<OwnedFd>,
+}
+
+impl Place {
+    /// # Panics
+    /// As [`Ground::new`].
+    pub fn new() -> Self {
+        let high = |n: usize| {
+            let fd = sys::eventfd(0).expect("eventfd");
+            let fd = sys::fcntl(fd.as_raw_fd(), libc::F_DUPFD_CLOEXEC, IDLE + n as RawFd);
+            sys::own(fd.expect("F_DUPFD")).expect("it is open")
+        };
+        Self { idle: (0..IDLE_COUNT).map(high).collect(), ground: Ground::new() }
+    }
+}
+
+impl Default for Place {
+    fn default() -> Self {
+        Self::new()
+    }
 }
 
 /// What a call said: how many, and each entry's answer.
@@ -96,10 +131,15 @@ pub fn programs() -> impl Strategy<Value = Program> {
     let array = || prop_oneof![1 => vec(entry(), 1..8), 3 => vec(entry(), 8..28)];
     let opened = vec(kind(), 3..9);
     let steps = vec(step(), 1..50);
-    (vec(array(), 3), opened, steps).prop_map(|(arrays, opened, steps)| {
+    let idle = [0..IDLE_COUNT, 0..IDLE_COUNT, 20..IDLE_COUNT];
+    (vec(array(), ARRAYS), idle, opened, steps).prop_map(|(arrays, idle, opened, steps)| {
         let opened = opened.into_iter().map(|kind| Step::World(Op::Open(kind)));
-        let known = [Step::Ask(0, 24, How::Now), Step::Ask(1, 12, How::Forever)];
-        Program { arrays, steps: opened.chain(known).chain(steps).collect() }
+        let known = [
+            Step::Ask(0, 80, How::Now),
+            Step::Ask(1, 12, How::Forever),
+            Step::Ask(2, 80, How::Now),
+        ];
+        Program { arrays, idle, steps: opened.chain(known).chain(steps).collect() }
     })
 }
 
@@ -107,17 +147,22 @@ pub fn programs() -> impl Strategy<Value = Program> {
 /// with a timeout in milliseconds; `kernel` what it is compared with. Returns what both said.
 pub fn run(
     program: &Program,
-    ground: &Ground,
+    place: &Place,
     kernel: impl Fn(&mut [pollfd]) -> Answer,
     ask: impl Fn(&mut [pollfd], c_int) -> Answer,
 ) -> (Vec<Answer>, Vec<Answer>) {
-    let world = ground.world();
+    let world = place.ground.world();
     let number = |e: &Entry| e.num.map_or(-1, |n| world.fd(n));
     let to_c = |e: &Entry| pollfd { fd: number(e), events: e.events, revents: 0 };
-    let mut arrays: Vec<Vec<pollfd>> =
-        program.arrays.iter().map(|a| a.iter().map(to_c).collect()).collect();
+    let idle = |count: usize| place.idle[..count].iter().map(|fd| readable(fd.as_raw_fd()));
+    let mut arrays: Vec<Vec<pollfd>> = program
+        .arrays
+        .iter()
+        .zip(program.idle)
+        .map(|(array, count)| array.iter().map(to_c).chain(idle(count)).collect())
+        .collect();
     // Arrays stay where they are when they grow.
-    arrays.iter_mut().for_each(|array| array.reserve(64));
+    arrays.iter_mut().for_each(|array| array.reserve(IDLE_COUNT));
     let (mut expected, mut got) = (Vec::new(), Vec::new());
     for step in &program.steps {
         match step {
@@ -133,7 +178,7 @@ pub fn run(
             }
             Step::Insert(a, at, e) => {
                 let array = &mut arrays[usize::from(*a)];
-                if array.len() < 60 {
+                if array.len() < array.capacity() {
                     array.insert(usize::from(*at) % (array.len() + 1), to_c(e));
                 }
             }

@@ -6,8 +6,7 @@ use kq_core::rules;
 use kq_core::test_support::compare::{Plan, compare};
 use kq_core::test_support::harness::Rule;
 use kq_core::test_support::preload::{counter, counters, policy};
-use kq_core::test_support::sets::{Answer, Program, answers, kernel_poll, programs, run};
-use kq_core::test_support::world::Ground;
+use kq_core::test_support::sets::{Answer, Place, Program, answers, kernel_poll, programs, run};
 use libc::pollfd;
 use nix::errno::Errno;
 
@@ -29,11 +28,11 @@ fn ppoll(fds: &mut [pollfd], timeout: i32) -> Answer {
 }
 
 fn equals_the_kernel(_: ()) {
-    let ground = Ground::new();
+    let place = Place::new();
     for ask in [poll, ppoll] {
         let got = RefCell::new(Vec::new());
         let both = |program: &Program| {
-            let (expected, answers) = run(program, &ground, kernel_poll, ask);
+            let (expected, answers) = run(program, &place, kernel_poll, ask);
             *got.borrow_mut() = answers;
             expected
         };
