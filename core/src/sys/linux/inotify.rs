@@ -8,6 +8,7 @@
 //! in a second one that nobody waits on: what happens meanwhile is kept, and wakes nobody. (To drop
 //! the watch and compare stats at EV_ENABLE would lose what leaves no trace: opened, closed, read.)
 
+use std::collections::VecDeque;
 use std::os::fd::RawFd;
 
 use libc::{EPOLL_CTL_ADD, EPOLLIN, IN_IGNORED, IN_MASK_ADD, IN_MOVED_FROM, IN_MOVED_TO, c_int};
@@ -100,12 +101,14 @@ pub(crate) struct Inotify {
     kq: RawFd,
     halves: [Instance; 2],
     /// What was read, and not handed to the knotes yet.
-    inbox: Vec<(Key, Note)>,
+    inbox: VecDeque<(Key, Note)>,
+    /// To read into.
+    buf: Vec<u8>,
 }
 
 impl Inotify {
     pub(crate) fn new(kq: RawFd) -> Self {
-        Self { kq, halves: Default::default(), inbox: Vec::new() }
+        Self { kq, halves: Default::default(), inbox: VecDeque::new(), buf: Vec::new() }
     }
 
     /// Has a knote's watches be what it needs.
@@ -249,11 +252,12 @@ impl Inotify {
         Ok(fd)
     }
 
-    /// Reads what has happened; [`take_inbox`](Self::take_inbox) hands it out.
+    /// Reads what has happened; [`take_note`](Self::take_note) hands it out.
     pub(crate) fn drain(&mut self, half: Half) {
         const LONGEST: usize = EVENT + 256;
         let Some(fd) = self.halves[half as usize].fd else { return };
-        let mut buf = [0; 4096];
+        let mut buf = std::mem::take(&mut self.buf);
+        buf.resize(4096, 0);
         let mut moved = None;
         while let Ok(n) = raw::read(fd, &mut buf) {
             let mut rest = &buf[..n];
@@ -266,6 +270,7 @@ impl Inotify {
                 break;
             }
         }
+        self.buf = buf;
         if let Some(from) = moved {
             self.post(half, from);
         }
@@ -299,16 +304,16 @@ impl Inotify {
         }
         let Some(watch) = watches.get(&wd) else { return };
         for Member { key, role, .. } in &watch.members {
-            self.inbox.push((*key, Note { mask, role: *role, entry }));
+            self.inbox.push_back((*key, Note { mask, role: *role, entry }));
         }
         if mask & IN_IGNORED != 0 {
             watches.remove(&wd);
         }
     }
 
-    /// What was read and is to be handed to the knotes.
-    pub(crate) fn take_inbox(&mut self) -> Vec<(Key, Note)> {
-        std::mem::take(&mut self.inbox)
+    /// The first of what was read and is to be handed to the knotes.
+    pub(crate) fn take_note(&mut self) -> Option<(Key, Note)> {
+        self.inbox.pop_front()
     }
 }
 

@@ -238,6 +238,26 @@ pub fn rewind(fd: RawFd) -> Result<()> {
         .map(drop)
 }
 
+/// `statx(fd, "", AT_EMPTY_PATH, mask)`: fstat, of what is asked for only.
+#[inline]
+pub fn fstatx(fd: RawFd, mask: c_uint) -> Result<libc::statx> {
+    let mut st = std::mem::MaybeUninit::<libc::statx>::uninit();
+    // SAFETY: the kernel reads an empty string and fills one struct statx, whose layout libc's type
+    // has.
+    check(unsafe {
+        syscall5(
+            Sysno::statx as usize,
+            fd as usize,
+            c"".as_ptr() as usize,
+            libc::AT_EMPTY_PATH as usize,
+            mask as usize,
+            st.as_mut_ptr() as usize,
+        )
+    })?;
+    // SAFETY: the call succeeded, so the struct is filled.
+    Ok(unsafe { st.assume_init() })
+}
+
 /// `fstatfs(fd)`.
 #[inline]
 pub fn fstatfs(fd: RawFd) -> Result<libc::statfs> {

@@ -53,6 +53,31 @@ impl SoftKnote {
         }
     }
 
+    /// Puts it into the line. The report that follows announces it.
+    fn activate(&mut self, key: Key, line: &mut VecDeque<Key>) {
+        if !self.active && !self.disabled {
+            self.active = true;
+            line.push_back(key);
+        }
+    }
+
+    /// After a change or a report: puts it where it belongs, into the line if it has something to
+    /// report, to whatever will wake us if it waits, nowhere if it is disabled.
+    fn settle(&mut self, key: Key, line: &mut VecDeque<Key>, shared: &mut Shared) -> Result<()> {
+        let ready = !self.disabled && (self.forced || self.source.is_ready());
+        match (self.active, ready) {
+            (false, true) => line.push_back(key),
+            (true, false) => line.retain(|other| *other != key),
+            _ => {}
+        }
+        self.active = ready;
+        let done = self.rest(key, shared);
+        if done.is_err() {
+            self.disabled = true;
+        }
+        done
+    }
+
     fn rest(&mut self, key: Key, shared: &mut Shared) -> Result<()> {
         let how = match (self.disabled, self.active) {
             (true, _) => Rest::Disabled,
@@ -181,21 +206,9 @@ impl Soft {
         Ok(())
     }
 
-    /// After a change or a report: puts a knote where it belongs, into the line if it has something
-    /// to report, to whatever will wake us if it waits, nowhere if it is disabled.
     fn settle(&mut self, key: Key) -> Result<()> {
         let Some(knote) = self.knotes.get_mut(&key) else { return Ok(()) };
-        let ready = !knote.disabled && (knote.forced || knote.source.is_ready());
-        match (knote.active, ready) {
-            (false, true) => self.line.push_back(key),
-            (true, false) => self.line.retain(|other| *other != key),
-            _ => {}
-        }
-        knote.active = ready;
-        let done = knote.rest(key, &mut self.shared);
-        if done.is_err() {
-            knote.disabled = true;
-        }
+        let done = knote.settle(key, &mut self.line, &mut self.shared);
         self.read_inbox();
         done
     }
@@ -303,9 +316,10 @@ impl Soft {
 
     /// Hands what inotify told to the knotes.
     fn read_inbox(&mut self) {
-        for (key, note) in self.shared.inotify.take_inbox() {
-            if self.knotes.get_mut(&key).is_some_and(|knote| knote.source.notice(note)) {
-                self.activate(key);
+        while let Some((key, note)) = self.shared.inotify.take_note() {
+            let Some(knote) = self.knotes.get_mut(&key) else { continue };
+            if knote.source.notice(note) {
+                knote.activate(key, &mut self.line);
             }
         }
     }
@@ -335,14 +349,9 @@ impl Soft {
         self.announce();
     }
 
-    /// Puts a knote into the line. The report that follows announces it.
     fn activate(&mut self, key: Key) {
-        if let Some(knote) = self.knotes.get_mut(&key)
-            && !knote.active
-            && !knote.disabled
-        {
-            knote.active = true;
-            self.line.push_back(key);
+        if let Some(knote) = self.knotes.get_mut(&key) {
+            knote.activate(key, &mut self.line);
         }
     }
 
@@ -380,7 +389,8 @@ impl Soft {
             }
         }
         // Fails only for one that was disabled before, which this is not.
-        let _ = self.settle(key);
+        let _ = knote.settle(key, &mut self.line, &mut self.shared);
+        self.read_inbox();
     }
 }
 

@@ -90,7 +90,7 @@ impl Source {
     /// EV_ADD of a knote that is not there. Says too which flags the filter sets by itself.
     pub(crate) fn attach(key: Key, change: &KEvent, shared: &mut Shared) -> Result<(Self, u16)> {
         let fd = key.1 as RawFd;
-        let source = match key.0 {
+        let mut source = match key.0 {
             EventFilter::EVFILT_READ | EventFilter::EVFILT_WRITE | EventFilter::EVFILT_EXCEPT => {
                 Self::File(File::new(key, change)?)
             }
@@ -115,6 +115,9 @@ impl Source {
         };
         if matches!(source, Self::File(_) | Self::Vnode(_)) && is_memfd(fd) {
             shared.untold.push(key);
+            if let Self::Vnode(vnode) = &mut source {
+                vnode.is_untold(fd);
+            }
         }
         Ok((source, 0))
     }

@@ -8,7 +8,8 @@ use std::os::fd::RawFd;
 use libc::{
     IN_ACCESS, IN_ATTRIB, IN_CLOSE_NOWRITE, IN_CLOSE_WRITE, IN_CREATE, IN_DELETE, IN_DELETE_SELF,
     IN_IGNORED, IN_ISDIR, IN_MODIFY, IN_MOVE_SELF, IN_MOVED_FROM, IN_MOVED_TO, IN_OPEN,
-    IN_Q_OVERFLOW, IN_UNMOUNT, S_IFDIR, S_IFIFO, S_IFMT, S_IFSOCK,
+    IN_Q_OVERFLOW, IN_UNMOUNT, S_IFDIR, S_IFIFO, S_IFMT, S_IFSOCK, STATX_ATIME, STATX_BASIC_STATS,
+    STATX_CTIME, STATX_MTIME,
 };
 use nix::errno::Errno;
 
@@ -52,6 +53,8 @@ pub(crate) struct Vnode {
     told: u32,
     stat: Stat,
     place: Option<Place>,
+    /// For a file whose writes inotify does not tell of.
+    times: Option<Box<Times>>,
 }
 
 impl Vnode {
@@ -68,7 +71,7 @@ impl Vnode {
         if !is_file {
             return Err(Errno::EINVAL);
         }
-        Ok(Self { asked: change.fflags, noted: 0, told: 0, stat, place: None })
+        Ok(Self { asked: change.fflags, noted: 0, told: 0, stat, place: None, times: None })
     }
 
     pub(crate) fn touch(&mut self, change: &KEvent) {
@@ -110,7 +113,8 @@ impl Vnode {
             // Where it fails, what was told before stands: that it was moved.
             let _ = inotify.follow_parent(key, place);
         }
-        let now = Stat::of(key.1 as RawFd)?;
+        let fd = key.1 as RawFd;
+        let now = Stat::of(fd)?;
         if now.id != self.stat.id {
             return Err(Errno::EBADF);
         }
@@ -147,13 +151,26 @@ impl Vnode {
         Stat::of(fd).map(|now| now.id) != Ok(self.stat.id)
     }
 
-    /// Looks for a write that inotify does not tell of; whether there was one.
+    /// Looks for a write that inotify does not tell of; whether there may be something to report.
     pub(crate) fn examine(&mut self, fd: RawFd) -> bool {
-        if Stat::of(fd).is_ok_and(|now| now.id == self.stat.id && now.times != self.stat.times) {
+        if let (Ok(now), Some(before)) = (times(fd), &mut self.times)
+            && now != **before
+        {
+            **before = now;
             self.told |= IN_MODIFY;
         }
         self.is_ready()
     }
+
+    /// From here on [`examine`](Self::examine) finds writes.
+    pub(crate) fn is_untold(&mut self, fd: RawFd) {
+        self.times = times(fd).ok().map(Box::new);
+    }
+}
+
+fn times(fd: RawFd) -> Result<Times> {
+    let st = raw::fstatx(fd, STATX_MTIME | STATX_CTIME)?;
+    Ok([st.stx_mtime, st.stx_ctime].map(|time| (time.tv_sec, time.tv_nsec)))
 }
 
 /// A pipe without a name: Linux gives it the type of a FIFO.
@@ -201,25 +218,28 @@ fn of_entry(mask: u32) -> u32 {
 /// What of a file's stat is compared.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 struct Stat {
-    id: (u64, u64),
-    links: libc::nlink_t,
+    /// Device and inode.
+    id: (u32, u32, u64),
+    links: u32,
     size: i64,
     mode: u32,
     owner: (u32, u32),
-    /// Modification, and change of the inode.
-    times: [(i64, i64); 2],
 }
+
+/// When a file was written, and its inode changed.
+type Times = [(i64, u32); 2];
 
 impl Stat {
     fn of(fd: RawFd) -> Result<Self> {
-        let st = raw::fstat(fd)?;
+        // Without the times: once they were looked at, the file system makes each write a time of
+        // its own, which is not cheap.
+        let st = raw::fstatx(fd, STATX_BASIC_STATS & !(STATX_ATIME | STATX_MTIME | STATX_CTIME))?;
         Ok(Self {
-            id: (st.st_dev, st.st_ino),
-            links: st.st_nlink,
-            size: st.st_size,
-            mode: st.st_mode,
-            owner: (st.st_uid, st.st_gid),
-            times: [(st.st_mtime, st.st_mtime_nsec), (st.st_ctime, st.st_ctime_nsec)],
+            id: (st.stx_dev_major, st.stx_dev_minor, st.stx_ino),
+            links: st.stx_nlink,
+            size: st.stx_size as i64,
+            mode: u32::from(st.stx_mode),
+            owner: (st.stx_uid, st.stx_gid),
         })
     }
 
@@ -232,8 +252,15 @@ impl Stat {
     /// Only what inotify told of is compared, and then remembered: for what came after it there is
     /// another event to be read.
     fn update(&mut self, now: Self, told: u32) -> u32 {
+        // inotify's queue was full.
         let lost = told & IN_Q_OVERFLOW != 0;
-        let mut notes = if lost { self.unseen(&now) } else { 0 };
+        // What leaves no trace is reported then: a program that looks in vain loses less than one
+        // that does not look.
+        let mut notes = match (lost, now.is_dir()) {
+            (false, _) => 0,
+            (true, true) => !(DELETE | REVOKE),
+            (true, false) => !(DELETE | REVOKE | EXTEND | LINK),
+        };
         for (bit, note) in PLAIN {
             notes |= if told & bit != 0 { note } else { 0 };
         }
@@ -252,20 +279,6 @@ impl Stat {
             notes |= if removed || told & IN_DELETE_SELF != 0 { DELETE } else { 0 };
             notes |= if owned || other { ATTRIB } else { 0 };
             (self.links, self.mode, self.owner) = (now.links, now.mode, now.owner);
-        }
-        self.times = now.times;
-        notes
-    }
-
-    /// What may have happened while inotify's queue was full. What leaves no trace is reported too:
-    /// a program that looks in vain loses less than one that does not look.
-    fn unseen(&self, now: &Self) -> u32 {
-        let mut notes = OPEN | CLOSE | CLOSE_WRITE | READ;
-        if now.times[0] != self.times[0] || now.size != self.size {
-            notes |= if now.is_dir() { WRITE | LINK | EXTEND } else { WRITE };
-        }
-        if now.times[1] != self.times[1] {
-            notes |= ATTRIB | RENAME;
         }
         notes
     }
