@@ -160,10 +160,9 @@ pub(crate) fn run(ctx: &Ctx, args: &LibeventArgs) -> Result<Bench> {
 
 /// Has `regress` build libevent.
 fn build() -> Result<Built> {
-    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    cargo.args(["run", "--release", "--quiet", "-p", "regress", "--", "build"]);
+    let mut cargo = libs::cargo("run")?.context("bench must lie where cargo built it")?;
     let out = cargo
-        .current_dir(libs::workspace())
+        .args(["-p", "regress", "--", "build"])
         .stdin(Stdio::null())
         .stderr(Stdio::inherit())
         .output()

@@ -17,7 +17,7 @@
 //! symbol that programs here already call. RTLD_DEEPBIND keeps the `epoll_wait` or `close` which
 //! such a library calls away from the preloaded ones.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::mem::ManuallyDrop;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -44,7 +44,7 @@ const PACKAGES: [(&str, &str, &str); 4] = [
 const PRELOAD: [&str; 3] = ["libkqcompat_epoll.so", "libkqcompat_poll.so", "libkqcompat_select.so"];
 
 /// The workspace's root, where this program was built.
-pub(crate) fn workspace() -> &'static Path {
+fn workspace() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the crate lies in the workspace")
 }
 
@@ -58,9 +58,24 @@ pub(crate) fn directory(asked: Option<&Path>) -> Result<PathBuf> {
     Ok(exe.parent().context("this program lies in no directory")?.to_owned())
 }
 
-/// Has cargo bring the C libraries up to date, in this program's own profile: a library older
-/// than the sources would be measured in their name. Without cargo or the sources, what is there
-/// is used.
+/// cargo in the workspace, for this program's own profile and target directory; None if this
+/// program does not lie in one.
+pub(crate) fn cargo(subcommand: &str) -> Result<Option<Command>> {
+    let dir = directory(None)?;
+    let (Some(profile), Some(target)) = (dir.file_name(), dir.parent()) else { return Ok(None) };
+    if !dir.join(".fingerprint").exists() {
+        return Ok(None);
+    }
+    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    cargo.current_dir(workspace()).args([subcommand, "--quiet", "--target-dir"]).arg(target);
+    // The folder is called as its profile, but for one.
+    cargo.arg("--profile").arg(if profile == "debug" { OsStr::new("dev") } else { profile });
+    Ok(Some(cargo))
+}
+
+/// Has cargo bring the C libraries beside this program up to date, in its own profile: a library
+/// older than the sources would be measured in their name. Without cargo or the sources, what is
+/// there is used.
 pub(crate) fn build() -> Result<()> {
     let root = workspace();
     let packages: Vec<&str> = PACKAGES
@@ -71,11 +86,10 @@ pub(crate) fn build() -> Result<()> {
     if packages.is_empty() {
         return Ok(());
     }
-    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    cargo.current_dir(root).args(["build", "--quiet"]);
-    if !cfg!(debug_assertions) {
-        cargo.arg("--release");
-    }
+    let Some(mut cargo) = cargo("build")? else {
+        eprintln!("bench: not where cargo built it: the C libraries are taken as they are");
+        return Ok(());
+    };
     for package in packages {
         cargo.args(["-p", package]);
     }
