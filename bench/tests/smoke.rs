@@ -64,7 +64,7 @@ fn every_interface_is_measured() {
     for name in ["compat-poll", "compat-poll-rust", "compat-epoll", "compat-epoll-rust"] {
         assert!(names.contains(&name), "no {name} among {names:?}");
     }
-    for name in ["kqueue", "kqueue-c"] {
+    for name in ["compat-select", "compat-select-rust", "kqueue", "kqueue-c"] {
         assert!(names.contains(&name), "no {name} among {names:?}");
     }
 }

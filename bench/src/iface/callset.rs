@@ -6,7 +6,7 @@ use std::os::fd::RawFd;
 use libc::{c_int, pollfd};
 
 use super::capi::{CloseApi, PollApi, SelectApi};
-use super::{Family, Interfaces};
+use super::{Family, Interfaces, Select, rust_select};
 
 /// A program's set and the call that it is handed to. All of it is watched for input.
 pub(crate) trait CallSet {
@@ -108,7 +108,7 @@ pub(crate) struct Caller {
 #[derive(Clone, Copy, Debug)]
 enum Api {
     Poll(PollApi),
-    Select(SelectApi),
+    Select(Select),
 }
 
 impl Caller {
@@ -121,7 +121,8 @@ impl Caller {
     pub(crate) fn set(&self, fds: &[RawFd]) -> Box<dyn CallSet> {
         let mut set: Box<dyn CallSet> = match self.api {
             Api::Poll(api) => Box::new(PollSet { api, fds: Vec::new() }),
-            Api::Select(api) => {
+            Api::Select(Select::Crate) => Box::new(rust_select::Set::default()),
+            Api::Select(Select::C(api)) => {
                 let (want, got) = (Vec::new(), Vec::new());
                 Box::new(SelectSet { api, fds: Vec::new(), nfds: 0, want, got })
             }
@@ -148,7 +149,7 @@ impl Interfaces {
                 polls.map(|&(n, api)| caller(n, Family::Poll, Api::Poll(api), close(n))).collect(),
             ),
             (
-                caller("select", Family::Select, Api::Select(self.select), self.close),
+                caller("select", Family::Select, Api::Select(Select::C(self.select)), self.close),
                 selects
                     .map(|&(n, api)| caller(n, Family::Select, Api::Select(api), close(n)))
                     .collect(),

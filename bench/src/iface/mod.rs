@@ -11,6 +11,7 @@ pub(crate) mod kq;
 pub(crate) mod libs;
 pub(crate) mod poller;
 mod rust;
+mod rust_select;
 
 use capi::{CloseApi, EpollApi, PollApi, SelectApi};
 use kq::{Kq, Source, WithKq};
@@ -60,6 +61,16 @@ impl Interface {
     }
 }
 
+/// A way to call select. A crate's sets are no bitmaps in the caller's hand, so it is no table of
+/// functions.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Select {
+    /// A C function.
+    C(SelectApi),
+    /// compat-select, linked into this program.
+    Crate,
+}
+
 /// All interfaces of this run.
 #[derive(Debug)]
 pub(crate) struct Interfaces {
@@ -72,7 +83,7 @@ pub(crate) struct Interfaces {
     /// compat-poll by its C library and by its crate.
     pub(crate) compat_polls: Vec<(&'static str, PollApi)>,
     /// compat-select by its C library and by its crate.
-    pub(crate) compat_selects: Vec<(&'static str, SelectApi)>,
+    pub(crate) compat_selects: Vec<(&'static str, Select)>,
     /// close and kin as this process's own code calls them, hooked where a library hooks them.
     pub(crate) hooked_close: Option<CloseApi>,
     /// Ours first, then those of `--lib`.
@@ -120,7 +131,7 @@ impl Interfaces {
             close: CloseApi::load(&libc)?,
             compat_epolls: vec![("compat-epoll-rust", rust::epoll())],
             compat_polls: vec![("compat-poll-rust", rust::poll())],
-            compat_selects: Vec::new(),
+            compat_selects: vec![("compat-select-rust", Select::Crate)],
             hooked_close: hooks.map(CloseApi::load).transpose()?,
             kqueues: vec![Source::core()],
             all: Vec::new(),
@@ -134,7 +145,7 @@ impl Interfaces {
             this.compat_polls.insert(0, ("compat-poll", PollApi::load(lib)?));
         }
         if let Some(lib) = &select {
-            this.compat_selects.insert(0, ("compat-select", SelectApi::load(lib)?));
+            this.compat_selects.insert(0, ("compat-select", Select::C(SelectApi::load(lib)?)));
         }
         this.open_kqueues(choice);
         this.list();
@@ -165,9 +176,15 @@ impl Interfaces {
         let mut add = |name: &str, family, native, open: Open| {
             all.push(Interface { name: name.into(), family, native, open });
         };
-        let selects = [("select", self.select)].into_iter().chain(self.compat_selects.clone());
-        for (name, api) in selects {
-            let open = Box::new(move |_| Ok(Box::new(SelectPoller::new(api)) as _));
+        let selects =
+            [("select", Select::C(self.select))].into_iter().chain(self.compat_selects.clone());
+        for (name, select) in selects {
+            let open: Open = match select {
+                Select::C(api) => Box::new(move |_| Ok(Box::new(SelectPoller::new(api)) as _)),
+                Select::Crate => {
+                    Box::new(|_| Ok(Box::new(rust_select::SelectPoller::default()) as _))
+                }
+            };
             add(name, Family::Select, name == "select", open);
         }
         let polls = [("poll", self.poll)].into_iter().chain(self.compat_polls.clone());
