@@ -1,7 +1,8 @@
 //! A queue and a subject, and the questions that contracts ask of them.
 
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, RawFd};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI32, Ordering};
 
 use kq_core::{Errno, EvFlags, EventFilter, FilterFlag, KEvent, Kqueue};
 use libc::timespec;
@@ -133,4 +134,10 @@ pub(crate) fn ready(fd: &impl AsRawFd, events: i16, timeout: i32) -> i16 {
         }
         assert_eq!(Errno::last(), Errno::EINTR);
     }
+}
+
+/// A number that nobody else in this process takes: new descriptors get the lowest free one.
+pub(crate) fn free_number() -> RawFd {
+    static LAST: AtomicI32 = AtomicI32::new(600);
+    LAST.fetch_add(1, Ordering::Relaxed)
 }

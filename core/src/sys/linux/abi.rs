@@ -9,7 +9,7 @@ use crate::event::KEvent;
 
 use super::kevent::{self, Caller};
 use super::memory::{check_readable, check_writable};
-use super::queue::{self, Rules};
+use super::queue::{self, Rules, duplicates};
 use super::raw::{self, Result};
 
 /// `kqueue()`, `kqueue1(flags)` - makes a queue; `O_CLOEXEC` and `O_NONBLOCK` are the flags there
@@ -69,7 +69,7 @@ pub unsafe fn kevent(
         // SAFETY: just checked; it need not be aligned.
         Some(unsafe { timeout.read_unaligned() })
     };
-    let queue = queue::find(kq).ok_or(Errno::EBADF)?;
+    let queue = queue::find(kq).or_else(|| duplicates::find(kq)).ok_or(Errno::EBADF)?;
     let nchanges = usize::try_from(nchanges).map_err(|_| Errno::EINVAL)?;
     let nevents = usize::try_from(nevents).map_err(|_| Errno::EINVAL)?;
     let caller = Caller { queue, life: queue.life(), kq };

@@ -6,7 +6,8 @@
 
 use std::os::fd::RawFd;
 
-use libc::{EFD_CLOEXEC, EFD_NONBLOCK, EPOLL_CTL_ADD, EPOLLET, EPOLLIN};
+use libc::{EFD_CLOEXEC, EFD_NONBLOCK, EPOLL_CTL_ADD, EPOLL_CTL_MOD, EPOLLET, EPOLLIN};
+use nix::errno::Errno;
 
 use super::hidden::hidden;
 use super::lanes::epoll_event;
@@ -25,14 +26,22 @@ impl Bell {
     pub(crate) fn hang(&mut self, kq: RawFd) -> Result<()> {
         if self.fd.is_none() {
             let fd = hidden(|| raw::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK))?;
-            let event = epoll_event(EPOLLIN as u32 | EPOLLET as u32, Token::Bell);
-            if let Err(errno) = raw::epoll_ctl(kq, EPOLL_CTL_ADD, fd, &event) {
+            if let Err(errno) = raw::epoll_ctl(kq, EPOLL_CTL_ADD, fd, &event()) {
                 let _ = raw::close(fd);
                 return Err(errno);
             }
             self.fd = Some(fd);
         }
         Ok(())
+    }
+
+    /// Whether it hangs in an epoll set.
+    pub(crate) fn hangs_in(&self, set: RawFd) -> Result<bool> {
+        // Changes nothing, but that a bell which was rung may be heard a second time.
+        match raw::epoll_ctl(set, EPOLL_CTL_MOD, self.fd.unwrap_or(-1), &event()) {
+            Err(Errno::ENOENT) => Ok(false),
+            done => done.map(|()| true),
+        }
     }
 
     /// Makes the queue's descriptor ready, once until it is heard.
@@ -59,6 +68,10 @@ impl Bell {
             self.rung = false;
         }
     }
+}
+
+fn event() -> libc::epoll_event {
+    epoll_event(EPOLLIN as u32 | EPOLLET as u32, Token::Bell)
 }
 
 impl Drop for Bell {

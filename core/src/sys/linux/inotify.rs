@@ -111,6 +111,11 @@ impl Inotify {
         Self { kq, halves: Default::default(), inbox: VecDeque::new(), buf: Vec::new() }
     }
 
+    /// The queue has another number from here on.
+    pub(crate) fn move_to(&mut self, kq: RawFd) {
+        self.kq = kq;
+    }
+
     /// Has a knote's watches be what it needs.
     ///
     /// # Errors

@@ -178,7 +178,9 @@ fn scan(caller: Caller, sink: &mut Sink, timeout: Option<&timespec>, wait: Wait)
         let mut events = [const { MaybeUninit::<libc::epoll_event>::uninit() }; BATCH];
         let room = sink.room().min(BATCH) as c_int;
         // SAFETY: there is room for BATCH events, and `room` is at most that.
-        let n = unsafe { wait(caller.kq, events.as_mut_ptr().cast(), room, left.as_ref()) }?;
+        let mut wait =
+            || unsafe { wait(caller.kq, events.as_mut_ptr().cast(), room, left.as_ref()) };
+        let n = if at_once { wait() } else { caller.queue.sleep(caller.life, wait) }?;
         // SAFETY: the kernel has filled the first `n`.
         let events = unsafe { std::slice::from_raw_parts(events.as_ptr().cast(), n) };
         or_abort(|| deliver(caller, events, sink))?;

@@ -33,6 +33,11 @@ impl Lanes {
         Self { sets: [Some(kq), None, None, None], park: None }
     }
 
+    /// The queue has another number from here on.
+    pub(crate) fn move_to(&mut self, kq: RawFd) {
+        self.sets[0] = Some(kq);
+    }
+
     /// The descriptor of a lane that has registrations.
     pub(crate) fn set(&self, lane: u8) -> RawFd {
         self.sets[lane as usize].unwrap_or(-1)

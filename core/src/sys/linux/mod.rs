@@ -1,6 +1,7 @@
 //! kqueue on Linux.
 
 pub(crate) mod abi;
+mod alarm;
 mod backlog;
 mod bell;
 mod both_rules;

@@ -16,6 +16,7 @@ use nix::errno::Errno;
 
 use crate::counters::{Counters, Live, count_locked};
 
+use super::alarm;
 use super::both_rules;
 use super::descriptor::Descriptors;
 use super::epoll_rules::Interest;
@@ -23,6 +24,8 @@ use super::fd_table::FdTable;
 use super::fork;
 use super::raw::Result;
 use super::soft::Soft;
+
+pub(crate) mod duplicates;
 
 /// What a queue does at close, dup and fork.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -50,6 +53,11 @@ pub(crate) struct Queue {
     pub(crate) untold: AtomicBool,
     /// kqueue's rules: the knotes. Never locked while waiting.
     knotes: Mutex<Option<Box<QueueKnotes>>>,
+    /// How many descriptor numbers are known to be this queue's.
+    numbers: AtomicU32,
+    /// Threads that sleep in a wait, or are about to. (One that was cancelled there stays counted:
+    /// all that costs is an alarm for nobody.)
+    sleepers: AtomicU32,
     /// The object made before this one.
     older: AtomicPtr<Queue>,
 }
@@ -96,6 +104,8 @@ impl Queue {
             inner: AtomicI32::new(-1),
             untold: AtomicBool::new(false),
             knotes: Mutex::new(None),
+            numbers: AtomicU32::new(0),
+            sleepers: AtomicU32::new(0),
             older: AtomicPtr::new(null_mut()),
         }
     }
@@ -120,6 +130,19 @@ impl Queue {
             return Err(Errno::EBADF);
         }
         Ok(Locked(guard))
+    }
+
+    /// Runs a wait that may sleep, unless the queue was closed since the caller knew it: from here on
+    /// closing it wakes the caller.
+    pub(crate) fn sleep<R>(&self, life: u32, wait: impl FnOnce() -> Result<R>) -> Result<R> {
+        // Whoever closes counts up `life` and then looks for sleepers: one of us sees the other.
+        self.sleepers.fetch_add(1, Ordering::SeqCst);
+        let woken = match self.life.load(Ordering::SeqCst) == life {
+            true => wait(),
+            false => Err(Errno::EBADF),
+        };
+        self.sleepers.fetch_sub(1, Ordering::SeqCst);
+        woken
     }
 
     /// Whether this process opened it, and did not inherit it.
@@ -151,7 +174,7 @@ pub(crate) fn find(fd: RawFd) -> Option<&'static Queue> {
 /// Makes the object of a queue whose new descriptor is `fd`; None where the number is too high for
 /// the table. What the number stood for before is over.
 pub(crate) fn open(fd: RawFd, rules: Rules) -> Option<&'static Queue> {
-    forget(fd);
+    let_go(fd, false);
     let cell = QUEUES.entry(fd)?;
     let generation = fork::generation();
     // SAFETY: as in `find`.
@@ -169,6 +192,7 @@ pub(crate) fn open(fd: RawFd, rules: Rules) -> Option<&'static Queue> {
         let knotes = QueueKnotes { descriptors: Descriptors::new(fd), soft: Soft::new(fd) };
         *queue.knotes.lock().unwrap_or_else(PoisonError::into_inner) = Some(Box::new(knotes));
     }
+    queue.numbers.store(1, Ordering::Relaxed);
     queue.life.fetch_add(1, Ordering::Release);
     cell.store(std::ptr::from_ref(queue).cast_mut(), Ordering::Release);
     Some(queue)
@@ -217,11 +241,24 @@ pub fn closing(fd: RawFd) {
     forget(fd);
 }
 
-/// The number is closed, or about to be: its queue, if there was one, is no more.
+/// The number of a queue is about to be closed. With its last number the queue is no more, and who
+/// sleeps in it wakes.
 pub(crate) fn forget(fd: RawFd) {
+    let_go(fd, true);
+}
+
+/// As [`forget`]; `still_open`: the number still means the queue.
+fn let_go(fd: RawFd, still_open: bool) {
     let Some(queue) = find(fd) else { return };
-    queue.life.fetch_add(1, Ordering::AcqRel);
+    if queue.rules() == Rules::Kqueue && duplicates::leave(queue, fd) {
+        return;
+    }
+    queue.life.fetch_add(1, Ordering::SeqCst);
     if queue.rules() == Rules::Kqueue {
+        if still_open && queue.sleepers.load(Ordering::SeqCst) > 0 {
+            // Out of descriptors: then they sleep on, as they would on a closed epoll set.
+            let _ = alarm::sound(fd);
+        }
         let knotes = queue.knotes.lock().unwrap_or_else(PoisonError::into_inner).take();
         drop(knotes);
     }

@@ -116,6 +116,18 @@ impl Soft {
         }
     }
 
+    /// The queue has another number from here on.
+    pub(crate) fn move_to(&mut self, kq: RawFd) {
+        self.shared.kq = kq;
+        self.shared.inotify.move_to(kq);
+    }
+
+    /// Whether an epoll descriptor is the queue's own, under another number.
+    pub(crate) fn is_set(&mut self, fd: RawFd) -> Result<bool> {
+        self.bell.hang(self.shared.kq)?;
+        self.bell.hangs_in(fd)
+    }
+
     pub(crate) fn count(&self) -> usize {
         self.knotes.len()
     }
@@ -296,7 +308,7 @@ impl Soft {
                 self.process_ended(ident, by_descriptor, token);
             }
             Token::Connector => self.collect_told(),
-            Token::Descriptor { .. } | Token::Lane(_) | Token::LowWater => {}
+            Token::Descriptor { .. } | Token::Lane(_) | Token::LowWater | Token::Alarm => {}
         }
     }
 

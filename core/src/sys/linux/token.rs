@@ -27,6 +27,8 @@ pub(crate) enum Token {
     Process { ident: u32, by_descriptor: bool, token: u32 },
     /// The process connector has messages.
     Connector,
+    /// The set is given up.
+    Alarm,
 }
 
 const OURS: u64 = 1 << 31;
@@ -46,6 +48,7 @@ impl Token {
             }
             Token::Bell => OURS,
             Token::Clock { realtime } => OURS | 2 | u64::from(realtime),
+            Token::Alarm => OURS | 4,
             Token::Connector => OURS | 5,
             Token::Lane(lane) => OURS | 8 | u64::from(lane),
             Token::Inotify => OURS | 16,
@@ -68,6 +71,7 @@ impl Token {
         match bits & !OURS {
             0 => Some(Token::Bell),
             at @ (2 | 3) => Some(Token::Clock { realtime: at == 3 }),
+            4 => Some(Token::Alarm),
             5 => Some(Token::Connector),
             at @ 8..16 => Some(Token::Lane((at & 7) as u8)),
             16 => Some(Token::Inotify),
@@ -84,7 +88,8 @@ mod tests {
 
     #[test]
     fn what_goes_in_comes_out() {
-        let mut tokens = vec![Token::Bell, Token::Inotify, Token::Mounts, Token::LowWater];
+        let mut tokens =
+            vec![Token::Bell, Token::Inotify, Token::Mounts, Token::LowWater, Token::Alarm];
         tokens.push(Token::Connector);
         tokens.extend((0..8).map(Token::Lane));
         tokens.extend([false, true].map(|realtime| Token::Clock { realtime }));
@@ -98,6 +103,6 @@ mod tests {
         for token in tokens {
             assert_eq!(Token::decode(token.encode()), Some(token));
         }
-        assert_eq!(Token::decode(OURS | 4), None);
+        assert_eq!(Token::decode(OURS | 6), None);
     }
 }

@@ -83,6 +83,8 @@ contracts! {
     threads::clear_goes_to_one [Idle, Again, Rest, Quench] "with many waiters each activity of an EV_CLEAR knote is delivered once",
     threads::delete_races_with_waiters [Before, Level] "no wait that begins after EV_DELETE returns the knote",
     threads::disable_races_with_waiters [Before, Level] "no wait that begins after EV_DISABLE returns the knote",
+    threads::close_wakes_waiters [Idle] "closing a queue ends the waits on it with EBADF",
+    queues::duplicates [Before, Level] "a duplicate of the queue's descriptor is the queue, also when the first number is closed",
     numbers::close_drops_the_knote [Descriptor, Before] "closing the number drops its knote, even while a duplicate lives",
     numbers::reused_number [Descriptor, Before] "a number taken over by another file has no knote, and can be added",
 }

@@ -1,17 +1,10 @@
 //! Descriptors that are closed, duplicated and reused.
 
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
-use std::sync::atomic::{AtomicI32, Ordering};
 
 use kq_core::{Errno, EvFlags, KEvent, abi};
 
 use crate::fixture::*;
-
-/// A number that nobody else in this process takes: new descriptors get the lowest free one.
-fn free_number() -> RawFd {
-    static LAST: AtomicI32 = AtomicI32::new(600);
-    LAST.fetch_add(1, Ordering::Relaxed)
-}
 
 /// The subject's open file at another number, and its change for that number.
 fn at_number(fx: &Fixture, flags: EvFlags) -> (OwnedFd, KEvent) {

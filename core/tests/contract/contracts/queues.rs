@@ -1,6 +1,6 @@
 //! A queue beside, inside and outside of others.
 
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, RawFd};
 
 use kq_core::EventFilter::EVFILT_READ;
 use kq_core::{Errno, FilterFlag, KEvent, Kqueue, abi};
@@ -131,17 +131,67 @@ pub(super) fn fork(fx: &mut Fixture) {
 
 pub(super) fn closed_queue_is_no_queue(fx: &mut Fixture) {
     let kq = abi::kqueue(0).unwrap();
-    let change = fx.change(ADD, 1);
-    // SAFETY: one change, no events.
-    let apply = |kq| unsafe {
-        abi::kevent(kq, &change, 1, std::ptr::null_mut(), 0, std::ptr::null(), abi::wait)
-    };
-    assert_eq!(apply(kq), Ok(0));
+    let number = free_number();
+    // SAFETY: puts the queue at a number of ours.
+    assert_eq!(unsafe { libc::dup2(kq, number) }, number);
+    let add = [fx.change(ADD, 1)];
+    assert_eq!(kevent(number, &add, &mut []), Ok(0));
+    close(kq);
+    assert_eq!(kevent(number, &add, &mut []), Ok(0));
+    close(number);
+    for closed in [number, -1] {
+        assert_eq!(kevent(closed, &add, &mut []), Err(Errno::EBADF));
+        assert_eq!(kevent(closed, &[], &mut [blank()]), Err(Errno::EBADF));
+    }
     assert_eq!(abi::kqueue(!0), Err(Errno::EINVAL));
-    abi::closing(kq);
-    kq_core::raw::close(kq).unwrap();
-    assert_eq!(apply(kq), Err(Errno::EBADF));
-    assert_eq!(apply(-1), Err(Errno::EBADF));
     fx.trigger();
     fx.silent();
+}
+
+/// kevent() by number, without waiting.
+fn kevent(kq: RawFd, changes: &[KEvent], events: &mut [KEvent]) -> Result<usize, Errno> {
+    let (n, room) = (changes.len() as i32, events.len() as i32);
+    let now = NOW.unwrap();
+    // SAFETY: two slices.
+    unsafe { abi::kevent(kq, changes.as_ptr(), n, events.as_mut_ptr(), room, &now, abi::wait) }
+}
+
+/// As the hooks of the C libraries close.
+fn close(fd: RawFd) {
+    abi::closing(fd);
+    kq_core::raw::close(fd).unwrap();
+}
+
+pub(super) fn duplicates(fx: &mut Fixture) {
+    fx.trigger();
+    let made = abi::kqueue(0).unwrap();
+    let [first, second, third] = std::array::from_fn(|_| free_number());
+    // SAFETY: puts the queue at a number of ours.
+    assert_eq!(unsafe { libc::dup2(made, first) }, first);
+    let mut events = [blank(); 4];
+    assert_eq!(kevent(first, &[fx.change(ADD, 1)], &mut []), Ok(0));
+    close(made);
+    for (from, to) in [(first, second), (second, third)] {
+        // SAFETY: as above.
+        assert_eq!(unsafe { libc::dup2(from, to) }, to);
+        assert_eq!(kevent(to, &[], &mut events), Ok(1));
+        fx.check(&events[0]);
+    }
+    assert_eq!(kevent(third, &[fx.change(DISABLE, 2)], &mut []), Ok(0));
+    assert_eq!(kevent(first, &[], &mut events), Ok(0));
+    for number in [first, third] {
+        close(number);
+        assert_eq!(kevent(number, &[], &mut events), Err(Errno::EBADF));
+    }
+    assert_eq!(kevent(second, &[fx.change(ENABLE, 3), user_trigger()], &mut []), Ok(0));
+    assert_eq!(kevent(second, &[], &mut events), Ok(2));
+    close(second);
+    assert_eq!(kevent(second, &[], &mut events), Err(Errno::EBADF));
+
+    // Another epoll set is no queue of ours, nor is any other descriptor.
+    // SAFETY: takes no pointer.
+    let set = owned(unsafe { libc::epoll_create1(libc::EPOLL_CLOEXEC) });
+    assert_eq!(kevent(set.as_raw_fd(), &[], &mut events), Err(Errno::EBADF));
+    let file = std::fs::File::open("/dev/null").unwrap();
+    assert_eq!(kevent(file.as_raw_fd(), &[], &mut events), Err(Errno::EBADF));
 }

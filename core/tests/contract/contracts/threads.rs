@@ -1,11 +1,12 @@
 //! Several threads at one queue.
 
+use std::os::fd::RawFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicIsize, Ordering};
 use std::thread::scope;
 use std::time::Duration;
 
-use kq_core::{EvFlags, Kqueue};
+use kq_core::{Errno, EvFlags, Kqueue, abi};
 
 use crate::fixture::*;
 
@@ -144,4 +145,33 @@ pub(super) fn delete_races_with_waiters(fx: &mut Fixture) {
 pub(super) fn disable_races_with_waiters(fx: &mut Fixture) {
     fx.apply(ADD | DISABLE).unwrap();
     races(fx, ENABLE, DISABLE);
+}
+
+/// kevent() by number: closing a [`Kqueue`] that a thread waits on would not compile.
+fn wait_at(kq: RawFd) -> Result<usize, Errno> {
+    let (mut event, timeout) = (blank(), LONG.unwrap());
+    // SAFETY: no changes, room for one event.
+    unsafe { abi::kevent(kq, std::ptr::null(), 0, &mut event, 1, &timeout, abi::wait) }
+}
+
+pub(super) fn close_wakes_waiters(fx: &mut Fixture) {
+    let kq = abi::kqueue(0).unwrap();
+    let change = fx.change(ADD, 1);
+    // SAFETY: one change, no events.
+    let added = unsafe {
+        abi::kevent(kq, &change, 1, std::ptr::null_mut(), 0, std::ptr::null(), abi::wait)
+    };
+    assert_eq!(added, Ok(0));
+    scope(|threads| {
+        let waiters: Vec<_> = (0..3).map(|_| threads.spawn(|| wait_at(kq))).collect();
+        while kq_core::readiness::counters_of(kq).unwrap().waits < 3 {
+            std::thread::yield_now();
+        }
+        std::thread::sleep(Duration::from_millis(5));
+        abi::closing(kq);
+        kq_core::raw::close(kq).unwrap();
+        for waiter in waiters {
+            assert_eq!(waiter.join().unwrap(), Err(Errno::EBADF));
+        }
+    });
 }

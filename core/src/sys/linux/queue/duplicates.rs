@@ -1,0 +1,78 @@
+//! A queue known by several numbers.
+//!
+//! dup(2), dup2(2), fcntl(F_DUPFD) and a socket can give a queue's descriptor another number, and
+//! nobody tells. So when kevent() is called with a number that we do not know, each queue is asked
+//! whether it is the one: its bell is registered in no other epoll set. From then on the number is
+//! in the table like the first, and the queue lives until the last number in the table is closed.
+//!
+//! (kcmp(2) would compare two descriptors too, but is often forbidden; fcntl(F_DUPFD_QUERY) is not
+//! there before Linux 6.10. To look at each dup would take a hook on fcntl, which is variadic.)
+
+use std::os::fd::RawFd;
+use std::ptr::null_mut;
+use std::sync::PoisonError;
+use std::sync::atomic::Ordering;
+
+use super::{QUEUES, Queue, QueueKnotes, Rules, all};
+use crate::sys::linux::raw;
+
+/// The queue that an unknown number stands for, if it is one under kqueue's rules.
+#[cold]
+pub(crate) fn find(fd: RawFd) -> Option<&'static Queue> {
+    if !is_epoll(fd) {
+        return None;
+    }
+    for queue in all().filter(|queue| queue.rules() == Rules::Kqueue) {
+        let Ok(mut knotes) = queue.knotes(queue.life()) else { continue };
+        if knotes.soft.is_set(fd) == Ok(true) {
+            QUEUES.entry(fd)?.store(std::ptr::from_ref(queue).cast_mut(), Ordering::Release);
+            queue.numbers.fetch_add(1, Ordering::Relaxed);
+            return Some(queue);
+        }
+    }
+    None
+}
+
+/// Whether a number is that of an epoll set, as far as one can tell without /proc.
+pub(crate) fn is_epoll(fd: RawFd) -> bool {
+    let mut name = [0; 32];
+    raw::fcntl(fd, libc::F_GETFD, 0).is_ok()
+        && raw::readlink_fd(fd, &mut name).map_or(true, |name| name == b"anon_inode:[eventpoll]")
+}
+
+/// A number of the queue goes. False: it was the last.
+pub(super) fn leave(queue: &Queue, fd: RawFd) -> bool {
+    let mut guard = queue.knotes.lock().unwrap_or_else(PoisonError::into_inner);
+    let Some(knotes) = guard.as_mut().filter(|_| queue.numbers.load(Ordering::Relaxed) > 1) else {
+        return false;
+    };
+    queue.numbers.fetch_sub(1, Ordering::Relaxed);
+    if let Some(cell) = QUEUES.get(fd) {
+        cell.store(null_mut(), Ordering::Release);
+    }
+    if knotes.descriptors.lanes.set(0) == fd
+        && let Some(&other) = numbers(queue).first()
+    {
+        knotes.move_to(other);
+    }
+    true
+}
+
+/// The numbers that are known to be a queue's.
+pub(crate) fn numbers(queue: &Queue) -> Vec<RawFd> {
+    let mut numbers = Vec::new();
+    QUEUES.for_each(|fd, cell| {
+        if std::ptr::eq(cell.load(Ordering::Acquire), queue) {
+            numbers.push(fd);
+        }
+    });
+    numbers
+}
+
+impl QueueKnotes {
+    /// From here on the queue's own calls go by another of its numbers.
+    fn move_to(&mut self, kq: RawFd) {
+        self.descriptors.lanes.move_to(kq);
+        self.soft.move_to(kq);
+    }
+}
