@@ -1,5 +1,7 @@
 //! Tests under a preloaded library of this workspace, once for each policy.
 
+use std::ffi::CStr;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Command, ExitCode};
@@ -22,6 +24,34 @@ pub fn library(name: &str) -> PathBuf {
         .map(|dir| dir.join(name))
         .find(|path| path.exists())
         .unwrap_or_else(|| panic!("{name} is not built"))
+}
+
+/// Starts this test process anew with the library preloaded, unless it is.
+pub fn restart_with(library_name: &str) {
+    let library = library(library_name);
+    if std::env::var_os("LD_PRELOAD").is_some_and(|preloaded| *preloaded == *library) {
+        return;
+    }
+    let error = Command::new(std::env::current_exe().expect("an executable has a path"))
+        .args(std::env::args_os().skip(1))
+        .env("LD_PRELOAD", library)
+        .exec();
+    panic!("{error}");
+}
+
+/// The path of the library in which the dynamic linker finds a symbol first.
+pub fn library_of(symbol: &CStr) -> Option<PathBuf> {
+    // SAFETY: an all-zero Dl_info is a valid one; dladdr fills it, with a path that stays as long as
+    // the library is loaded.
+    unsafe {
+        let address = libc::dlsym(libc::RTLD_DEFAULT, symbol.as_ptr());
+        let mut info: libc::Dl_info = std::mem::zeroed();
+        if address.is_null() || libc::dladdr(address, &mut info) == 0 || info.dli_fname.is_null() {
+            return None;
+        }
+        let path = CStr::from_ptr(info.dli_fname).to_bytes();
+        Some(PathBuf::from(std::ffi::OsStr::from_bytes(path)))
+    }
 }
 
 /// The policy that this test process runs under.
