@@ -13,8 +13,8 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;
 
-use crate::program::{Ctl, ctl};
-use crate::steps;
+use super::program::{Ctl, ctl};
+use super::steps;
 
 /// What one thread does.
 #[derive(Clone, Debug)]

@@ -4,14 +4,14 @@ use std::os::fd::RawFd;
 
 use kq_core::test_support::compare::{Plan, try_compare};
 use kq_core::test_support::epoll::{
-    ADD, Backend, DEL, ET, Epoll, IN, MOD, NATIVE, ONESHOT, OUT, RDHUP,
+    ADD, Backend, DEL, ET, Epoll, IN, KERNEL, MOD, ONESHOT, OUT, RDHUP,
 };
 use kq_core::test_support::sys::Result;
 use kq_core::test_support::{signals, sys, world::Ground};
 use libc::{c_int, epoll_event, sigset_t, timespec};
 use nix::errno::Errno;
 
-use crate::{program, run};
+use crate::suite::{program, run};
 
 #[derive(Clone, Copy, Debug)]
 enum Fault {
@@ -68,7 +68,7 @@ pub(crate) fn every_mutant_is_found() {
         let result = try_compare(
             plan,
             program::programs(),
-            |program| run::run(&ground, NATIVE, program),
+            |program| run::run(&ground, KERNEL, program),
             |program| run::run(&ground, mutant, program),
         );
         let difference = result.expect_err(&format!("{fault:?} was not noticed"));
@@ -80,7 +80,7 @@ struct Mutant(Fault);
 
 impl Mutant {
     fn change(&self, epfd: RawFd, fd: RawFd, event: *mut epoll_event) -> Result<()> {
-        NATIVE.0.epoll_ctl(epfd, MOD, fd, event)
+        KERNEL.0.epoll_ctl(epfd, MOD, fd, event)
     }
 
     fn handed_out(&self, epfd: RawFd, events: *mut epoll_event, count: usize) -> Result<usize> {
@@ -95,7 +95,7 @@ impl Mutant {
                 }
             }
             // An edge that is left over is taken out and dropped.
-            Fault::LosesTheRest => drop(NATIVE.wait_on(epfd, 64, 0)),
+            Fault::LosesTheRest => drop(KERNEL.wait_on(epfd, 64, 0)),
             _ => {}
         }
         Ok(count)
@@ -111,7 +111,7 @@ impl Mutant {
 
 impl Backend for Mutant {
     fn epoll_create(&self, size: c_int) -> Result<RawFd> {
-        let fd = NATIVE.0.epoll_create(size)?;
+        let fd = KERNEL.0.epoll_create(size)?;
         if !matches!(self.0, Fault::OwnNumbers) {
             return Ok(fd);
         }
@@ -121,11 +121,11 @@ impl Backend for Mutant {
     }
 
     fn epoll_create1(&self, flags: c_int) -> Result<RawFd> {
-        NATIVE.0.epoll_create1(flags)
+        KERNEL.0.epoll_create1(flags)
     }
 
     fn epoll_ctl(&self, epfd: RawFd, op: c_int, fd: RawFd, event: *mut epoll_event) -> Result<()> {
-        let native = |op, event| NATIVE.0.epoll_ctl(epfd, op, fd, event);
+        let native = |op, event| KERNEL.0.epoll_ctl(epfd, op, fd, event);
         match (self.0, op) {
             (Fault::NumbersFirst, ADD | MOD) if !sys::is_open(epfd) => Err(Errno::EBADF),
             (Fault::Forgets(bit), ADD | MOD) if !event.is_null() && (event as usize) >> 63 == 0 => {
@@ -182,7 +182,7 @@ impl Backend for Mutant {
             return Ok(0);
         }
         let room = self.room(maxevents);
-        let count = NATIVE.0.epoll_wait(epfd, events, room, timeout)?;
+        let count = KERNEL.0.epoll_wait(epfd, events, room, timeout)?;
         self.handed_out(epfd, events, count)
     }
 
@@ -194,7 +194,7 @@ impl Backend for Mutant {
         timeout: c_int,
         sigmask: *const sigset_t,
     ) -> Result<usize> {
-        NATIVE.0.epoll_pwait(epfd, events, maxevents, timeout, sigmask)
+        KERNEL.0.epoll_pwait(epfd, events, maxevents, timeout, sigmask)
     }
 
     fn epoll_pwait2(
@@ -205,6 +205,6 @@ impl Backend for Mutant {
         timeout: *const timespec,
         sigmask: *const sigset_t,
     ) -> Result<usize> {
-        NATIVE.0.epoll_pwait2(epfd, events, maxevents, timeout, sigmask)
+        KERNEL.0.epoll_pwait2(epfd, events, maxevents, timeout, sigmask)
     }
 }

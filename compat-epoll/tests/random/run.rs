@@ -9,8 +9,8 @@ use kq_core::test_support::world::{Ground, NUMBERS, World};
 use kq_core::test_support::{sys, threads};
 use nix::errno::Errno;
 
-use crate::program::{How, Pointer, Program, Step, Wait};
-use crate::steps;
+use super::program::{How, Pointer, Program, Step, Wait};
+use super::steps;
 
 /// What came of a step.
 #[derive(Clone, Debug, Eq, PartialEq)]

@@ -9,7 +9,7 @@ use kq_core::test_support::{signals, sys};
 use libc::{epoll_event, sigset_t, timespec};
 use nix::errno::Errno;
 
-use crate::program::{Ctl, How, Pointer, Wait};
+use super::program::{Ctl, How, Pointer, Wait};
 
 /// Memory that is not as it should be; the same addresses in each run.
 struct Pages {

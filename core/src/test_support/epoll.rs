@@ -9,7 +9,7 @@ use libc::{c_int, epoll_event, sigset_t, timespec};
 use super::sys::Result;
 use super::threads::{self, Background};
 
-pub use super::epoll_native::NATIVE;
+pub use super::epoll_native::{KERNEL, NATIVE};
 
 /// EPOLLIN
 pub const IN: u32 = libc::EPOLLIN as u32;

@@ -1,4 +1,4 @@
-//! The kernel's epoll.
+//! The kernel's epoll: by system calls, and through the C library.
 
 use std::os::fd::RawFd;
 
@@ -7,8 +7,11 @@ use nix::errno::Errno;
 
 use super::epoll::{Backend, Epoll};
 use super::sys::Result;
+use crate::raw;
 
-/// The kernel, through the C library's own symbols.
+/// The kernel, by system calls.
+pub const KERNEL: Epoll = Epoll(&Kernel);
+/// The kernel, through the C library's own symbols; or whoever was loaded before it.
 pub const NATIVE: Epoll = Epoll(&Native);
 
 struct Native;
@@ -62,10 +65,57 @@ impl Backend for Native {
         sigmask: *const sigset_t,
     ) -> Result<usize> {
         // The C library has this function only since glibc 2.35; the kernel's is what counts.
-        const SIGSET_BYTES: usize = 8;
-        let call = libc::SYS_epoll_pwait2;
-        let n =
-            unsafe { libc::syscall(call, epfd, events, maxevents, timeout, sigmask, SIGSET_BYTES) };
-        Errno::result(n).map(|n| n as usize)
+        unsafe { raw::epoll_pwait2(epfd, events, maxevents, timeout, sigmask) }
+    }
+}
+
+struct Kernel;
+
+// SAFETY (each block here): the promise of the trait's users.
+#[allow(clippy::undocumented_unsafe_blocks, reason = "said once, above")]
+impl Backend for Kernel {
+    /// The C library's check of the size is the kernel's.
+    fn epoll_create(&self, size: c_int) -> Result<RawFd> {
+        if size > 0 { raw::epoll_create1(0) } else { Err(Errno::EINVAL) }
+    }
+
+    fn epoll_create1(&self, flags: c_int) -> Result<RawFd> {
+        raw::epoll_create1(flags)
+    }
+
+    fn epoll_ctl(&self, epfd: RawFd, op: c_int, fd: RawFd, event: *mut epoll_event) -> Result<()> {
+        raw::epoll_ctl(epfd, op, fd, event)
+    }
+
+    fn epoll_wait(
+        &self,
+        epfd: RawFd,
+        events: *mut epoll_event,
+        maxevents: c_int,
+        timeout: c_int,
+    ) -> Result<usize> {
+        unsafe { raw::epoll_pwait(epfd, events, maxevents, timeout, std::ptr::null()) }
+    }
+
+    fn epoll_pwait(
+        &self,
+        epfd: RawFd,
+        events: *mut epoll_event,
+        maxevents: c_int,
+        timeout: c_int,
+        sigmask: *const sigset_t,
+    ) -> Result<usize> {
+        unsafe { raw::epoll_pwait(epfd, events, maxevents, timeout, sigmask) }
+    }
+
+    fn epoll_pwait2(
+        &self,
+        epfd: RawFd,
+        events: *mut epoll_event,
+        maxevents: c_int,
+        timeout: *const timespec,
+        sigmask: *const sigset_t,
+    ) -> Result<usize> {
+        unsafe { raw::epoll_pwait2(epfd, events, maxevents, timeout, sigmask) }
     }
 }

@@ -1,8 +1,10 @@
-//! libkqcompat_epoll: the rules with the library preloaded, what it exports, C programs that are
+//! libkqcompat_epoll: the rules and the random programs with the library preloaded, what it exports, C programs that are
 //! linked with it, and programs that know nothing of it.
 
 #[path = "../../../tests/rules/groups.rs"]
 mod groups;
+#[path = "../../../tests/random/suite.rs"]
+mod random;
 
 mod backend;
 mod c_programs;
@@ -27,6 +29,8 @@ fn main() -> ExitCode {
         suite.add_rules(PRELOADED, backend::LIBRARY, rules);
     }
     suite.add(format!("{PRELOADED}::calls_are_the_librarys"), backend::calls_are_the_librarys);
+    suite.add(format!("{PRELOADED}::random_sequences"), || random::sequences(backend::LIBRARY));
+    suite.add(format!("{PRELOADED}::random_threads"), || random::two_threads(backend::LIBRARY));
     exports::add(&mut suite);
     c_programs::add(&mut suite);
     programs::add(&mut suite);
