@@ -25,17 +25,15 @@ pub(crate) fn run(options: &Options) -> Result<usize> {
     interrupt::install()?;
     let patterns = Patterns::parse(&options.tests)?;
     let workspace = Workspace::find()?;
-    let plan = column::plan(&options.wanted(), |compat| workspace.missing(compat))?;
-    for (what, why) in &plan.left_out {
-        note(&format!("left out: {what}: {why}"));
-    }
+    let mut plan = column::plan(&options.wanted(), |compat| workspace.missing(compat))?;
     let source = match &options.libevent {
         Some(dir) => Source::own(dir)?,
         None => Source::bundled(&workspace.libevent()?)?,
     };
     let tools = Tools::find()?;
-    for line in tools.without() {
-        note(&line);
+    plan.left_out.extend(tools.left_out());
+    for (what, why) in &plan.left_out {
+        note(&format!("left out: {what}: {why}"));
     }
     let settings =
         Settings { jobs: options.jobs(), timeout: options.timeout(), python: tools.python.clone() };

@@ -146,8 +146,10 @@ impl<'a> Builder<'a> {
         ]
         .map(str::to_owned)
         .into();
-        let without_openssl = if self.tools.openssl { "OFF" } else { "ON" };
-        options.push(format!("EVENT__DISABLE_OPENSSL={without_openssl}"));
+        let switch = |on: bool| if on { "ON" } else { "OFF" };
+        options.push(format!("EVENT__DISABLE_OPENSSL={}", switch(!self.tools.openssl)));
+        // cmake may find what the compiler that is used does not link.
+        options.push(format!("CMAKE_DISABLE_FIND_PACKAGE_ZLIB={}", switch(!self.tools.zlib)));
         // FindPythonInterp of 2.1, FindPython3 of 2.2.
         options.push(format!("PYTHON_EXECUTABLE={python}"));
         options.push(format!("Python3_EXECUTABLE={python}"));
@@ -246,9 +248,8 @@ fn is_true(cache: &str, name: &str) -> bool {
     })
 }
 
-/// Runs a command with its output in a file; on failure shows the file's end.
+/// Runs a command with its output in a file; on failure shows the part of it that tells why.
 fn logged(command: &mut Command, log: &Path) -> Result<()> {
-    const SHOWN: usize = 30;
     let file = File::create(log).with_context(|| format!("cannot write {}", log.display()))?;
     let copy = file.try_clone().context("cannot duplicate a descriptor")?;
     let status = command
@@ -261,9 +262,23 @@ fn logged(command: &mut Command, log: &Path) -> Result<()> {
         return Ok(());
     }
     let text = fs::read_to_string(log).unwrap_or_default();
+    bail!("{status} of {command:?}:\n{}\n(all of it is in {})", excerpt(&text), log.display());
+}
+
+/// The surroundings of the first error: with several jobs it is far from the end. Without one, the
+/// end.
+fn excerpt(text: &str) -> String {
+    const BEFORE: usize = 5;
+    const SHOWN: usize = 30;
     let lines: Vec<&str> = text.lines().collect();
-    let end = lines[lines.len().saturating_sub(SHOWN)..].join("\n");
-    bail!("{status} of {command:?}:\n{end}\n(all of it is in {})", log.display());
+    let error = lines.iter().position(|line| {
+        ["error:", "Error", "undefined reference"].iter().any(|word| line.contains(word))
+    });
+    let start = match error {
+        Some(at) => at.saturating_sub(BEFORE),
+        None => lines.len().saturating_sub(SHOWN),
+    };
+    lines[start..].iter().take(SHOWN).copied().collect::<Vec<_>>().join("\n")
 }
 
 #[cfg(test)]
@@ -280,14 +295,22 @@ mod tests {
     }
 
     #[test]
-    fn a_failing_command_shows_the_end_of_its_log() {
+    fn a_failing_command_shows_why() {
         let dir = tempfile::tempdir().unwrap();
         let log = dir.path().join("log");
         let mut command = Command::new("sh");
-        command.args(["-c", "seq 100; echo the reason >&2; exit 3"]);
+        command.args(["-c", "seq 100; echo 'x.c:1: error: the reason' >&2; seq 101 200; exit 3"]);
         let error = logged(&mut command, &log).unwrap_err().to_string();
         assert!(error.contains("the reason") && !error.contains("\n7\n"), "{error}");
         assert!(fs::read_to_string(log).unwrap().starts_with("1\n2\n"));
+    }
+
+    #[test]
+    fn without_an_error_the_end_is_shown() {
+        let text: String = (1..=100).map(|i| format!("{i}\n")).collect();
+        let shown = excerpt(&text);
+        assert!(shown.starts_with("71\n") && shown.ends_with("\n100"), "{shown}");
+        assert_eq!(excerpt(""), "");
     }
 
     #[test]

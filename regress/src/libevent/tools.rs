@@ -107,19 +107,16 @@ impl Tools {
         })
     }
 
-    /// What the reader should know about tests that cannot be built, if there are any.
-    pub(crate) fn without(&self) -> Vec<String> {
-        let mut notes = Vec::new();
-        for (found, part, tests) in [
+    /// Which tests cannot be built, and why.
+    pub(crate) fn left_out(&self) -> Vec<(String, String)> {
+        [
             (self.openssl, OPENSSL, "the tests of ssl/ and of https"),
             (self.zlib, ZLIB, "the test of compressed buffers"),
-        ] {
-            if !found {
-                let advice = advice(&[part]);
-                notes.push(format!("{tests} are left out, for want of{advice}"));
-            }
-        }
-        notes
+        ]
+        .into_iter()
+        .filter(|(found, ..)| !found)
+        .map(|(_, part, tests)| (tests.to_owned(), format!("missing:{}", advice(&[part]))))
+        .collect()
     }
 }
 
