@@ -37,7 +37,7 @@ pub mod readiness {
 }
 
 #[cfg(target_os = "linux")]
-pub use sys::linux::{fd_table, fork, hidden, raw};
+pub use sys::linux::{fd_table, fork, hidden, raw, signals};
 
 #[cfg(feature = "test-support")]
 pub mod test_support;

@@ -168,24 +168,38 @@ fn scan(caller: Caller, sink: &mut Sink, timeout: Option<&timespec>, wait: Wait)
         timer::now(false).saturating_add(nanos).saturating_add(t.tv_nsec as u64)
     });
     let (mut left, mut fruitless) = (timeout.copied(), 0);
-    if caller.queue.untold.load(Ordering::Relaxed) {
-        or_abort(|| caller.queue.knotes(caller.life).map(|mut knotes| knotes.soft.examine()))?;
-    }
+    // Another thread may add such a knote while we wait.
+    let untold = || caller.queue.untold.load(Ordering::Relaxed);
     loop {
+        let unsettled = untold() && or_abort(|| examine(caller))?;
         if sink.room() > BATCH && or_abort(|| take_many(caller, sink))? > 0 {
             break;
         }
         let mut events = [const { MaybeUninit::<libc::epoll_event>::uninit() }; BATCH];
         let room = sink.room().min(BATCH) as c_int;
+        let at = events.as_mut_ptr().cast();
+        let time = if unsettled { soon(left) } else { left };
         // SAFETY: there is room for BATCH events, and `room` is at most that.
-        let mut wait =
-            || unsafe { wait(caller.kq, events.as_mut_ptr().cast(), room, left.as_ref()) };
-        let n = if at_once { wait() } else { caller.queue.sleep(caller.life, wait) }?;
+        let wait = |time: Option<&timespec>| unsafe { wait(caller.kq, at, room, time) };
+        let mut waited = if at_once {
+            wait(time.as_ref())
+        } else {
+            caller.queue.sleep(caller.life, || wait(time.as_ref()))
+        };
+        let interrupted = waited == Err(Errno::EINTR);
+        if interrupted && untold() {
+            // By a signal that is watched, maybe: then it is an event, and no interruption.
+            waited = wait(Some(&timer::timespec(0)));
+        }
+        let n = waited?;
         // SAFETY: the kernel has filled the first `n`.
         let events = unsafe { std::slice::from_raw_parts(events.as_ptr().cast(), n) };
         or_abort(|| deliver(caller, events, sink))?;
         if sink.len() > 0 || (at_once && (n == 0 || fruitless == FRUITLESS)) {
             break;
+        }
+        if interrupted {
+            return Err(Errno::EINTR);
         }
         // What came was for nobody, and it may have taken the place of what is for somebody: go on,
         // for the rest of the time.
@@ -197,6 +211,20 @@ fn scan(caller: Caller, sink: &mut Sink, timeout: Option<&timespec>, wait: Wait)
         }
     }
     Ok(sink.len())
+}
+
+/// Looks at what nobody tells of. True: it has to be looked at again soon.
+fn examine(caller: Caller) -> Result<bool> {
+    let mut knotes = caller.queue.knotes(caller.life)?;
+    knotes.soft.examine();
+    Ok(knotes.soft.is_unsettled())
+}
+
+/// At most so long is waited before it is looked at again.
+fn soon(left: Option<timespec>) -> Option<timespec> {
+    const SOON: i64 = 10_000_000;
+    let sooner = |t: &timespec| t.tv_sec == 0 && t.tv_nsec <= SOON;
+    left.filter(sooner).or(Some(timer::timespec(SOON as u64)))
 }
 
 /// For an eventlist longer than a batch: what is ready now, in one call, since a second one would
@@ -288,6 +316,7 @@ impl QueueKnotes {
             | EventFilter::EVFILT_VNODE
             | EventFilter::EVFILT_PROC
             | EventFilter::EVFILT_PROCDESC
+            | EventFilter::EVFILT_SIGNAL
             | EventFilter::EVFILT_FS => self.soft.change(filter, change),
             EventFilter::EVFILT_EMPTY => {
                 let fd = RawFd::try_from(change.ident).map_err(|_| Errno::EBADF)?;

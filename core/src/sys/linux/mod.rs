@@ -24,6 +24,7 @@ mod process;
 pub(crate) mod queue;
 pub mod raw;
 mod report;
+pub mod signals;
 mod sink;
 mod soft;
 mod source;

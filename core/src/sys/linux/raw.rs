@@ -14,8 +14,10 @@ use syscalls::Sysno;
 use syscalls::raw::{syscall1, syscall2, syscall3, syscall4, syscall5, syscall6};
 
 mod process;
+mod signal;
 
 pub use process::*;
+pub use signal::*;
 
 /// The result of a system call.
 pub type Result<T> = std::result::Result<T, Errno>;

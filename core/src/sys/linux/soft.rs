@@ -308,6 +308,8 @@ impl Soft {
                 self.process_ended(ident, by_descriptor, token);
             }
             Token::Connector => self.collect_told(),
+            Token::Signals => self.collect_signals(),
+            Token::Pending => self.shared.signals.look(),
             Token::Descriptor { .. } | Token::Lane(_) | Token::LowWater | Token::Alarm => {}
         }
     }
@@ -345,13 +347,31 @@ impl Soft {
         ready.into_iter().for_each(|key| self.activate(key));
     }
 
-    /// Whether there are files that must be looked at before a wait, since nobody tells of writes.
+    fn collect_signals(&mut self) {
+        for signal in self.shared.signals.signals() {
+            let key = (EventFilter::EVFILT_SIGNAL, signal as usize);
+            if self.knotes.get(&key).is_some_and(|knote| knote.source.is_ready()) {
+                self.activate(key);
+            }
+        }
+    }
+
+    /// Whether there is something to be looked at before a wait: files, since nobody tells of writes
+    /// to them, or signals.
     pub(crate) fn has_untold(&self) -> bool {
-        !self.shared.untold.is_empty()
+        !self.shared.untold.is_empty() || self.shared.signals.is_listening()
+    }
+
+    /// Whether it has to be looked at again soon.
+    pub(crate) fn is_unsettled(&self) -> bool {
+        self.shared.signals.is_open
     }
 
     /// Looks at them.
     pub(crate) fn examine(&mut self) {
+        if self.shared.signals.is_listening() {
+            self.shared.signals.examine();
+        }
         for at in 0..self.shared.untold.len() {
             let key = self.shared.untold[at];
             if self.knotes.get_mut(&key).is_some_and(|knote| knote.source.examine(key)) {

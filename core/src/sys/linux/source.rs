@@ -17,6 +17,7 @@ use super::mounts::{Fs, Mounts};
 use super::process::Process;
 use super::raw::{self, Result};
 use super::report::Report;
+use super::signals::knote::{Side, Signal};
 use super::timer::{Clock, Timer};
 use super::token::Token;
 use super::user::User;
@@ -36,6 +37,7 @@ pub(crate) struct Shared {
     /// Knotes of files whose writes inotify does not tell of.
     pub(crate) untold: Vec<Key>,
     pub(crate) connector: Connector,
+    pub(crate) signals: Side,
     /// Names registrations: the last name given out.
     pub(crate) last_token: u32,
 }
@@ -49,6 +51,7 @@ impl Shared {
             mounts: Mounts::default(),
             untold: Vec::new(),
             connector: Connector::default(),
+            signals: Side::default(),
             last_token: 0,
         }
     }
@@ -73,6 +76,7 @@ pub(crate) enum Source {
     Fs(Fs),
     /// PROC and PROCDESC.
     Process(Process),
+    Signal(Signal),
 }
 
 /// What a knote does while it has nothing to report.
@@ -110,6 +114,10 @@ impl Source {
             EventFilter::EVFILT_PROC | EventFilter::EVFILT_PROCDESC => {
                 let process = Process::new(key, change, shared)?;
                 return Ok((Self::Process(process), EvFlags::EV_CLEAR.bits()));
+            }
+            EventFilter::EVFILT_SIGNAL => {
+                let signal = Signal::new(key.1, &mut shared.signals, shared.kq)?;
+                return Ok((Self::Signal(signal), EvFlags::EV_CLEAR.bits()));
             }
             _ => return Err(Errno::EINVAL),
         };
@@ -149,6 +157,7 @@ impl Source {
                 }
             }
             Self::Process(process) => process.touch(change, shared)?,
+            Self::Signal(_) => {}
         }
         Ok(())
     }
@@ -162,6 +171,7 @@ impl Source {
             Self::Vnode(vnode) => vnode.is_ready(),
             Self::Fs(fs) => fs.is_ready(),
             Self::Process(process) => process.is_ready(),
+            Self::Signal(signal) => signal.is_ready(),
         }
     }
 
@@ -180,6 +190,10 @@ impl Source {
             Self::Vnode(vnode) => return vnode.take(key, clear, &mut shared.inotify),
             Self::Fs(fs) => return Ok(fs.take(clear)),
             Self::Process(process) => return process.take().map(Some),
+            Self::Signal(signal) => match signal.take() {
+                None => return Ok(None),
+                Some(count) => (0, count),
+            },
         };
         Ok(Some(Report { flags: 0, fflags, data }))
     }
@@ -202,6 +216,7 @@ impl Source {
                 }
             }
             Self::Process(process) => process.arm(key, how != Rest::Disabled, shared)?,
+            Self::Signal(signal) => signal.rest(how != Rest::Disabled, &mut shared.signals)?,
         }
         Ok(())
     }
@@ -214,6 +229,7 @@ impl Source {
             Self::File(file) => file.detach(key, &mut shared.inotify),
             Self::Vnode(vnode) => vnode.detach(key, &mut shared.inotify),
             Self::Process(process) => process.leave(shared),
+            Self::Signal(signal) => signal.leave(&mut shared.signals),
         }
         if !shared.untold.is_empty() {
             shared.untold.retain(|other| *other != key);
@@ -244,7 +260,7 @@ impl Source {
         match self {
             Self::File(file) => file.is_stale(key.1 as RawFd),
             Self::Vnode(vnode) => vnode.is_stale(key.1 as RawFd),
-            Self::User(_) | Self::Timer(_) | Self::Fs(_) => false,
+            Self::User(_) | Self::Timer(_) | Self::Fs(_) | Self::Signal(_) => false,
             Self::Process(process) => process.is_stale(),
         }
     }

@@ -29,6 +29,10 @@ pub(crate) enum Token {
     Connector,
     /// The set is given up.
     Alarm,
+    /// A signal was counted.
+    Signals,
+    /// A signal is pending.
+    Pending,
 }
 
 const OURS: u64 = 1 << 31;
@@ -50,6 +54,8 @@ impl Token {
             Token::Clock { realtime } => OURS | 2 | u64::from(realtime),
             Token::Alarm => OURS | 4,
             Token::Connector => OURS | 5,
+            Token::Signals => OURS | 6,
+            Token::Pending => OURS | 7,
             Token::Lane(lane) => OURS | 8 | u64::from(lane),
             Token::Inotify => OURS | 16,
             Token::Mounts => OURS | 17,
@@ -73,6 +79,8 @@ impl Token {
             at @ (2 | 3) => Some(Token::Clock { realtime: at == 3 }),
             4 => Some(Token::Alarm),
             5 => Some(Token::Connector),
+            6 => Some(Token::Signals),
+            7 => Some(Token::Pending),
             at @ 8..16 => Some(Token::Lane((at & 7) as u8)),
             16 => Some(Token::Inotify),
             17 => Some(Token::Mounts),
@@ -90,7 +98,7 @@ mod tests {
     fn what_goes_in_comes_out() {
         let mut tokens =
             vec![Token::Bell, Token::Inotify, Token::Mounts, Token::LowWater, Token::Alarm];
-        tokens.push(Token::Connector);
+        tokens.extend([Token::Connector, Token::Signals, Token::Pending]);
         tokens.extend((0..8).map(Token::Lane));
         tokens.extend([false, true].map(|realtime| Token::Clock { realtime }));
         for fd in [0, 1, 1000, i32::MAX] {
@@ -103,6 +111,6 @@ mod tests {
         for token in tokens {
             assert_eq!(Token::decode(token.encode()), Some(token));
         }
-        assert_eq!(Token::decode(OURS | 6), None);
+        assert_eq!(Token::decode(OURS | 1), None);
     }
 }
