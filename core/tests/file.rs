@@ -57,6 +57,21 @@ fn it_is_dead_at_the_end_and_alive_again_when_it_grows() {
 }
 
 #[test]
+fn reading_to_the_end_is_found_at_the_next_scan() {
+    let dir = Dir::new();
+    let (mut reader, mut writer) = (dir.file("f"), dir.file("f"));
+    writer.write_all(b"123").unwrap();
+    let kq = queue(&reader, EvFlags::empty(), NONE);
+    assert_eq!(one(&kq, NOW).data(), 3);
+    reader.read_exact(&mut [0; 3]).unwrap();
+    assert!(readable(&kq), "nobody was told");
+    assert_eq!(take(&kq, NOW), []);
+    assert!(!readable(&kq));
+    let at_the_end = queue(&reader, EvFlags::empty(), NONE);
+    assert!(!readable(&at_the_end));
+}
+
+#[test]
 fn a_waiting_thread_is_woken_by_growth() {
     let dir = Dir::new();
     let (reader, mut writer) = (dir.file("f"), dir.file("f"));

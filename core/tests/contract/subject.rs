@@ -2,7 +2,7 @@
 
 use kq_core::{EventFilter, FilterFlag, KEvent, Kqueue};
 
-use super::subjects::{descriptor, timer, user};
+use super::subjects::{descriptor, file, timer, user};
 
 /// One source of events, fresh and quiet.
 pub(crate) trait Subject: Send {
@@ -74,9 +74,27 @@ pub(crate) const SUBJECTS: &[Kind] = &[
     Kind { name: "READ tcp", make: descriptor::read_tcp, lacks: &[] },
     Kind { name: "READ pipe", make: descriptor::read_pipe, lacks: &[] },
     Kind { name: "READ kqueue", make: descriptor::read_kqueue, lacks: &[] },
+    Kind { name: "READ file", make: file::read_file, lacks: &[] },
+    Kind {
+        name: "READ null",
+        make: file::read_null,
+        lacks: &[
+            (Need::Idle, "the device is always ready"),
+            (Need::Quench, "the device is always ready"),
+            (Need::Again, "nothing ever happens to it"),
+        ],
+    },
     Kind { name: "WRITE socket", make: descriptor::write_socket, lacks: &[] },
     Kind { name: "WRITE pipe", make: descriptor::write_pipe, lacks: &[] },
     Kind { name: "EXCEPT tcp", make: descriptor::except_tcp, lacks: &[] },
+    Kind {
+        name: "VNODE file",
+        make: file::vnode,
+        lacks: &[
+            (Need::Before, "what happened before there was a knote is not told"),
+            (Need::Quench, "what has happened has happened"),
+        ],
+    },
     Kind { name: "USER", make: user::user, lacks: &[NOT_BY_NUMBER] },
     Kind { name: "TIMER absolute", make: timer::absolute, lacks: &[NOT_BY_NUMBER] },
     Kind {

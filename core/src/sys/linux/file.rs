@@ -34,29 +34,48 @@ impl File {
     /// # Errors
     /// - `EBADF`: no such descriptor.
     /// - `EINVAL`: the filter is neither READ nor WRITE.
-    pub(crate) fn new((filter, ident): Key, change: &KEvent) -> Result<Self> {
+    /// - Those of [`Inotify::watch`].
+    pub(crate) fn new(key: Key, change: &KEvent, inotify: &mut Inotify) -> Result<Self> {
+        let (filter, ident) = key;
         if !matches!(filter, EventFilter::EVFILT_READ | EventFilter::EVFILT_WRITE) {
             return Err(Errno::EINVAL);
         }
         let fd = ident as RawFd;
         let st = raw::fstat(fd)?;
         let regular = st.st_mode & S_IFMT == S_IFREG && !has_no_sizes(fd);
-        Ok(Self {
+        let mut file = Self {
             id: (st.st_dev, st.st_ino),
             sized: regular && filter == EventFilter::EVFILT_READ,
             poll: change.fflags & FilterFlag::NOTE_FILE_POLL.bits() != 0,
             clear: change.flags & EvFlags::EV_CLEAR.bits() != 0,
-            news: true,
+            news: false,
             size: st.st_size,
             place: None,
-        })
+        };
+        file.look(key, change, inotify)?;
+        Ok(file)
     }
 
-    pub(crate) fn touch(&mut self, change: &KEvent) {
+    /// A change: looks whether the condition holds, from here on watched.
+    fn look(&mut self, key: Key, change: &KEvent, inotify: &mut Inotify) -> Result<()> {
+        if change.flags & EvFlags::EV_DISABLE.bits() == 0 {
+            self.rest(key, Rest::Waiting, inotify)?;
+        }
+        self.news = self.holds(key.1 as RawFd);
+        Ok(())
+    }
+
+    /// Whether there is something to report at this moment.
+    fn holds(&self, fd: RawFd) -> bool {
+        let end = || raw::fstat(fd).map_or(0, |st| st.st_size);
+        !self.sized || self.poll || end() != raw::file_offset(fd).unwrap_or(0)
+    }
+
+    pub(crate) fn touch(&mut self, key: Key, change: &KEvent, inotify: &mut Inotify) -> Result<()> {
         if change.flags & EvFlags::EV_ADD.bits() != 0 {
             self.poll = change.fflags & FilterFlag::NOTE_FILE_POLL.bits() != 0;
         }
-        self.news = true;
+        self.look(key, change, inotify)
     }
 
     /// Something was written, or may have been.

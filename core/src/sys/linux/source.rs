@@ -96,7 +96,7 @@ impl Source {
         let fd = key.1 as RawFd;
         let mut source = match key.0 {
             EventFilter::EVFILT_READ | EventFilter::EVFILT_WRITE | EventFilter::EVFILT_EXCEPT => {
-                Self::File(File::new(key, change)?)
+                Self::File(File::new(key, change, &mut shared.inotify)?)
             }
             EventFilter::EVFILT_VNODE => Self::Vnode(Vnode::new(fd, change)?),
             EventFilter::EVFILT_FS => {
@@ -140,7 +140,7 @@ impl Source {
     ) -> Result<()> {
         match self {
             Self::User(user) => user.touch(change),
-            Self::File(file) => file.touch(change),
+            Self::File(file) => file.touch(key, change, &mut shared.inotify)?,
             Self::Vnode(vnode) => vnode.touch(change),
             Self::Fs(fs) => fs.touch(change),
             Self::Timer(timer) => {
