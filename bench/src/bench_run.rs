@@ -14,7 +14,7 @@ use crate::iface::{Choice, Interfaces, libs};
 use crate::measure::Plan;
 use crate::model::{Bench, FORMAT, Run, Settings};
 use crate::{
-    apachebench, compare, epoll_bench, host, html, libevent, micro, pipetest, poll_table,
+    apachebench, clock, compare, epoll_bench, host, html, libevent, micro, pipetest, poll_table,
     poller_bench, scale, table,
 };
 
@@ -42,6 +42,7 @@ fn measure(cli: &Cli) -> Result<()> {
         return libs::exec_preloaded(&dir, libs::preload_list());
     }
     libs::leave_children_alone();
+    clock::choose(common.clock);
     host::raise_descriptor_limit()?;
     host::pin(&common.cpu)?;
     let choice =
@@ -126,6 +127,7 @@ fn publish(common: &Common, ctx: &Ctx, benches: Vec<Bench>) -> Result<()> {
         settings: Settings {
             rounds: ctx.plan.rounds,
             sample_ms: ctx.plan.sample.as_secs_f64() * 1000.0,
+            clock: common.clock.name().into(),
             pinned: ctx.cpus.clone(),
             quick: ctx.quick,
             profile: if cfg!(debug_assertions) { "debug" } else { "release" }.into(),

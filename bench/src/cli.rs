@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::apachebench::ApachebenchArgs;
+use crate::clock::Clock;
 use crate::epoll_bench::EpollBenchArgs;
 use crate::libevent::LibeventArgs;
 use crate::micro::MicroArgs;
@@ -105,6 +106,9 @@ pub(crate) struct Common {
     /// Length of one measurement of one interface
     #[arg(long, global = true, default_value_t = 4.0, value_name = "MS")]
     pub(crate) sample_ms: f64,
+    /// Measures what does not wait by this clock
+    #[arg(long, global = true, value_enum, default_value_t = Clock::Cpu)]
+    pub(crate) clock: Clock,
     /// A few short rounds of small sizes: shows that it works, not how fast it is
     #[arg(long, global = true)]
     pub(crate) quick: bool,

@@ -191,6 +191,7 @@ pub(crate) mod tests {
             settings: Settings {
                 rounds: 3,
                 sample_ms: 1.0,
+                clock: "wall".into(),
                 pinned: vec![],
                 quick: false,
                 profile: "release".into(),

@@ -6,6 +6,7 @@ use anyhow::Result;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::cli::Common;
+use crate::clock::Clock;
 use crate::host;
 use crate::iface::Interfaces;
 use crate::measure::Plan;
@@ -20,6 +21,8 @@ pub(crate) struct Ctx {
     /// CPUs asked for; those that run two sides put the first side on the first of them and the
     /// second on the second.
     pub(crate) cpus: Vec<usize>,
+    /// The clock of what does not wait.
+    pub(crate) clock: Clock,
     /// Where our C libraries are.
     pub(crate) dir: PathBuf,
     bar: ProgressBar,
@@ -33,7 +36,7 @@ impl Ctx {
                 .expect("the template is a constant"),
         );
         let (quick, cpus) = (common.quick, common.cpu.clone());
-        Self { plan, interfaces, quick, cpus, dir, bar }
+        Self { plan, interfaces, quick, cpus, clock: common.clock, dir, bar }
     }
 
     /// The options by which a probe measures as this process does.
@@ -42,6 +45,7 @@ impl Ctx {
             format!("--rounds={}", self.plan.rounds),
             format!("--sample-ms={}", self.plan.sample.as_secs_f64() * 1000.0),
         ];
+        options.push(format!("--clock={}", self.clock.name()));
         if self.quick {
             options.push("--quick".into());
         }

@@ -4,6 +4,7 @@
 mod apachebench;
 mod bench_run;
 mod cli;
+mod clock;
 mod compare;
 mod ctx;
 mod epoll_bench;

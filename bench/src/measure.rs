@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 
+use crate::clock::Stopwatch;
 use crate::model::{Case, Sense, Series, Target, Unit, ratio};
 use crate::stats::Spread;
 
@@ -98,7 +99,7 @@ impl<'a> Lane<'a> {
 
 /// `op`, `n` times, against the clock.
 pub(crate) fn timed(n: u64, mut op: impl FnMut() -> Result<()>) -> Result<Duration> {
-    let start = Instant::now();
+    let start = Stopwatch::start();
     for _ in 0..n {
         op()?;
     }
@@ -118,11 +119,13 @@ pub(crate) fn rounds(plan: &Plan, lanes: &mut [Lane<'_>]) -> Result<Vec<Vec<f64>
 fn calibrate(plan: &Plan, lane: &mut Lane<'_>) -> Result<u64> {
     let mut n = lane.least;
     let began = Instant::now();
+    // The least that was seen: a try that was interrupted would make the samples too short.
+    let mut each = f64::MAX;
     loop {
         let took = (lane.op)(n)?;
+        each = each.min(took.as_secs_f64() / n as f64);
         let enough = took >= plan.sample / 2 || n == lane.most;
         if enough && began.elapsed() >= plan.warmup {
-            let each = took.as_secs_f64() / n as f64;
             return Ok(((plan.sample.as_secs_f64() / each) as u64).clamp(lane.least, lane.most));
         }
         if !enough {

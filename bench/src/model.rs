@@ -36,12 +36,19 @@ pub(crate) struct Host {
 pub(crate) struct Settings {
     pub(crate) rounds: usize,
     pub(crate) sample_ms: f64,
+    /// `wall`, or `cpu`: the processor time of the process, for what does not wait.
+    #[serde(default = "wall")]
+    pub(crate) clock: String,
     /// CPUs the run was pinned to; empty: not pinned.
     pub(crate) pinned: Vec<usize>,
     /// Short runs prove that a benchmark works, not how fast anything is.
     pub(crate) quick: bool,
     /// `debug` builds prove nothing about speed either.
     pub(crate) profile: String,
+}
+
+fn wall() -> String {
+    "wall".into()
 }
 
 /// One benchmark's outcome.

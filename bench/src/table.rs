@@ -45,7 +45,8 @@ pub(crate) fn bench(bench: &Bench) -> String {
 /// What a reader must know of a run to judge it.
 pub(crate) fn footer(run: &Run) -> String {
     let mut text = format!(
-        "\nLinux {}, {} x {}, {} descriptors, commit {}, {}; medians of {} rounds of {} ms each\n",
+        "\nLinux {}, {} x {}, {} descriptors, commit {}, {}; medians of {} rounds of {} ms each, by \
+         the {} clock\n",
         run.host.kernel,
         run.host.cpus,
         run.host.cpu,
@@ -54,6 +55,7 @@ pub(crate) fn footer(run: &Run) -> String {
         run.date,
         run.settings.rounds,
         run.settings.sample_ms,
+        run.settings.clock,
     );
     if run.settings.quick {
         text += "A quick run: it shows that the benchmarks work, not how fast anything is.\n";

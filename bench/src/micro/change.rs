@@ -2,12 +2,13 @@
 
 use std::io;
 use std::os::fd::RawFd;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::Result;
 
 use super::wait::Epoll;
 use super::{Primitive, Targets, measure};
+use crate::clock::Stopwatch;
 use crate::ctx::Ctx;
 use crate::fixture::{Pipe, pipes};
 use crate::iface::capi::EpollApi;
@@ -49,7 +50,7 @@ impl Change {
                 if self.timed != Timed::Add {
                     set(Timed::Add, fds)?;
                 }
-                let start = Instant::now();
+                let start = Stopwatch::start();
                 set(self.timed, fds)?;
                 took += start.elapsed();
                 if self.timed != Timed::Delete {

@@ -51,6 +51,11 @@ trait Primitive {
         true
     }
 
+    /// What no library on this kernel can be cheaper than, where that is more than epoll alone.
+    fn floor<'a>(&'a self, _api: EpollApi) -> Result<Option<Lane<'a>>> {
+        Ok(None)
+    }
+
     /// With a kqueue; None where kqueue is not what the row is about.
     fn kqueue<'a, K: Kq + 'a>(&'a self, kq: K, name: &str) -> Result<Option<Lane<'a>>>;
 }
@@ -89,6 +94,7 @@ fn measure(
 ) -> Result<()> {
     ctx.case(&row.title);
     let mut lanes = vec![primitive.epoll(ctx.interfaces.epoll, "epoll")?];
+    lanes.extend(primitive.floor(ctx.interfaces.epoll)?);
     let mut tried: Vec<(String, Result<Option<Lane<'_>>>, Option<f64>)> = Vec::new();
     for &(name, api) in &ctx.interfaces.compat_epolls {
         if !primitive.compares_epolls() {

@@ -41,6 +41,29 @@ impl Primitive for Wait {
         }))
     }
 
+    fn floor<'a>(&'a self, api: EpollApi) -> Result<Option<Lane<'a>>> {
+        if !self.data {
+            return Ok(None);
+        }
+        // epoll does not tell how much there is to read: one more call for each event does.
+        let ep = Epoll::new(api)?;
+        for &fd in &self.fds {
+            ep.ctl(libc::EPOLL_CTL_ADD, fd, libc::EPOLLIN as u32)?;
+        }
+        let mut events = vec![libc::epoll_event { events: 0, u64: 0 }; self.max];
+        Ok(Some(Lane::repeat("epoll + FIONREAD", move || {
+            let got = ep.wait(&mut events, 0)?;
+            ensure!(got == self.ready, "{got} events, not {}", self.ready);
+            for event in &events[..got] {
+                let mut bytes: libc::c_int = 0;
+                // SAFETY: FIONREAD writes one int to `bytes`.
+                unsafe { libc::ioctl(event.u64 as RawFd, libc::FIONREAD, &raw mut bytes) };
+                ensure!(bytes == 1, "{bytes} bytes where one was sent");
+            }
+            Ok(())
+        })))
+    }
+
     fn kqueue<'a, K: Kq + 'a>(&'a self, kq: K, name: &str) -> Result<Option<Lane<'a>>> {
         if !self.data && !kq.has_nodata() {
             return Ok(None);

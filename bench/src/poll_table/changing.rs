@@ -1,12 +1,13 @@
 //! Sets that change from call to call, N = 1000.
 
 use std::os::fd::RawFd;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 
 use super::Table;
 use super::blocking::lanes;
+use crate::clock::Stopwatch;
 use crate::fixture::{Pipe, pipes};
 use crate::iface::callset::Caller;
 use crate::measure::{Lane, Row};
@@ -126,7 +127,7 @@ fn new_sets<'a>(table: &'a Table<'_>, caller: &Caller, n: usize) -> Lane<'a> {
                 fds[n / 2] = ready;
             }
             set.fill(&fds);
-            let start = Instant::now();
+            let start = Stopwatch::start();
             let got = set.call(-1)?;
             took += start.elapsed();
             ensure!(got == 1, "one pipe was ready, and {got} came back");

@@ -2,10 +2,11 @@
 //! cost of its hook on close, its memory, and what a thread asleep in it costs.
 
 use std::sync::atomic::{AtomicI32, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
+use crate::clock::Stopwatch;
 use crate::ctx::Ctx;
 use crate::fixture::{Pipe, pipes};
 use crate::iface::callset::Caller;
@@ -79,7 +80,7 @@ fn close_hook(ctx: &Ctx, native: Caller, ours: Caller) -> Result<Vec<Case>> {
                         // SAFETY: takes no pointer.
                         .map(|_| unsafe { libc::fcntl(fd, libc::F_DUPFD_CLOEXEC, 0) })
                         .collect();
-                    let start = Instant::now();
+                    let start = Stopwatch::start();
                     for copy in copies {
                         close.close(copy)?;
                     }
