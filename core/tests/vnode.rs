@@ -4,7 +4,7 @@ mod common;
 
 use std::fs::{self, File};
 use std::io::{Read, Seek, SeekFrom, Write};
-use std::os::fd::{AsRawFd, IntoRawFd};
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 
 use common::*;
@@ -22,26 +22,6 @@ const CLOSE: FilterFlag = FilterFlag::NOTE_CLOSE;
 const CLOSE_WRITE: FilterFlag = FilterFlag::NOTE_CLOSE_WRITE;
 const READ: FilterFlag = FilterFlag::NOTE_READ;
 const ALL: FilterFlag = FilterFlag::from_bits_retain(0x7FF);
-
-/// A queue with a clearing knote on a file.
-fn watch(fd: &impl AsRawFd, asked: FilterFlag) -> Kqueue {
-    let kq = Kqueue::new().unwrap();
-    apply(&kq, &[change(fd, EVFILT_VNODE, ADD | CLEAR, asked, 0)]).unwrap();
-    assert!(!readable(&kq));
-    assert_eq!(take(&kq, NOW), []);
-    kq
-}
-
-/// What is told, once; then there is nothing more.
-#[track_caller]
-fn told(kq: &Kqueue) -> FilterFlag {
-    assert!(readable(kq), "nothing happened");
-    let event = one(kq, NOW);
-    assert_eq!(event.filter(), Ok(EVFILT_VNODE));
-    assert!(!readable(kq));
-    assert_eq!(take(kq, NOW), []);
-    event.fflags()
-}
 
 #[test]
 fn writes_extend_or_do_not() {
@@ -273,73 +253,6 @@ fn descriptors_of_one_file_are_told_apart() {
     assert_eq!(seen(), [(numbers[2], WRITE)]);
 }
 
-#[test]
-fn a_directory_tells_of_its_entries() {
-    let dir = Dir::new();
-    let other = Dir::new();
-    let fd = File::open(&dir).unwrap();
-    let kq = watch(&fd, WRITE | EXTEND | LINK | ATTRIB | DELETE | RENAME);
-    drop(dir.file("f"));
-    assert_eq!(told(&kq), WRITE);
-    fs::create_dir(dir.path("sub")).unwrap();
-    assert_eq!(told(&kq), WRITE | LINK);
-    fs::rename(dir.path("sub"), dir.path("moved")).unwrap();
-    assert_eq!(told(&kq), WRITE, "as many links as before");
-    fs::rename(dir.path("moved"), other.path("sub")).unwrap();
-    assert_eq!(told(&kq), WRITE | EXTEND | LINK);
-    fs::rename(other.path("sub"), dir.path("sub")).unwrap();
-    assert_eq!(told(&kq), WRITE | EXTEND | LINK);
-    fs::remove_dir(dir.path("sub")).unwrap();
-    assert_eq!(told(&kq), WRITE | LINK);
-    fs::rename(dir.path("f"), dir.path("g")).unwrap();
-    assert_eq!(told(&kq), WRITE);
-    fs::remove_file(dir.path("g")).unwrap();
-    assert_eq!(told(&kq), WRITE);
-    fd.set_permissions(fs::Permissions::from_mode(0o700)).unwrap();
-    assert_eq!(told(&kq), ATTRIB);
-}
-
-#[test]
-fn what_happens_in_the_files_of_a_directory_is_not_told() {
-    let dir = Dir::new();
-    let mut file = dir.file("f");
-    let fd = File::open(&dir).unwrap();
-    let kq = watch(&fd, ALL);
-    file.write_all(b"1").unwrap();
-    file.set_permissions(fs::Permissions::from_mode(0o600)).unwrap();
-    drop(File::open(dir.path("f")).unwrap());
-    assert_eq!(take(&kq, NOW), []);
-    assert!(!readable(&kq));
-}
-
-#[test]
-fn a_directory_is_removed_wherever_it_is() {
-    let dir = Dir::new();
-    let other = Dir::new();
-    fs::create_dir(dir.path("one")).unwrap();
-    fs::create_dir(dir.path("two")).unwrap();
-    let one = File::open(dir.path("one")).unwrap();
-    let kq = watch(&one, DELETE);
-    fs::remove_dir(dir.path("two")).unwrap();
-    assert_eq!(take(&kq, NOW), [], "that was another");
-    // Removed from where it was moved to.
-    fs::rename(dir.path("one"), other.path("one")).unwrap();
-    assert_eq!(take(&kq, NOW), []);
-    fs::remove_dir(other.path("one")).unwrap();
-    assert_eq!(told(&kq), DELETE);
-}
-
-#[test]
-fn a_directory_is_replaced_by_another() {
-    let dir = Dir::new();
-    fs::create_dir(dir.path("one")).unwrap();
-    fs::create_dir(dir.path("two")).unwrap();
-    let two = File::open(dir.path("two")).unwrap();
-    let kq = watch(&two, DELETE | RENAME);
-    fs::rename(dir.path("one"), dir.path("two")).unwrap();
-    assert_eq!(told(&kq), DELETE);
-}
-
 /// Newer kernels do not tell inotify of writes to a memfd: each wait looks before it sleeps.
 #[test]
 fn a_memfd_is_looked_at_before_each_wait() {
@@ -393,134 +306,6 @@ fn mkfifo(path: &std::path::Path) {
     let path = std::ffi::CString::new(path.to_str().unwrap()).unwrap();
     // SAFETY: the path ends in a NUL.
     assert_eq!(unsafe { libc::mkfifo(path.as_ptr(), 0o600) }, 0);
-}
-
-/// Without a hook on close, a number that was closed is found out when something happens.
-#[test]
-fn a_closed_number_reports_no_more() {
-    let dir = Dir::new();
-    let mut file = dir.file("f");
-    let other = dir.file("f");
-    let number = other.as_raw_fd();
-    let kq = Kqueue::new().unwrap();
-    apply(&kq, &[change(&other, EVFILT_VNODE, ADD, ALL, 0)]).unwrap();
-    file.write_all(b"1").unwrap();
-    assert_eq!(one(&kq, NOW).ident(), number as usize);
-    drop(other);
-    file.write_all(b"1").unwrap();
-    assert_eq!(take(&kq, NOW), []);
-    assert_eq!(kq.counters().knotes, 0);
-
-    // Closed, and taken by another file.
-    let there = dir.file("g").into_raw_fd();
-    apply(&kq, &[change(&there, EVFILT_VNODE, ADD, ALL, 0)]).unwrap();
-    let third = dir.file("h");
-    // SAFETY: puts another file at that number, which is ours.
-    assert_eq!(unsafe { libc::dup2(third.as_raw_fd(), there) }, there);
-    drop(own(there));
-    let delete = change(&there, EVFILT_VNODE, EvFlags::EV_DELETE, NONE, 0);
-    assert_eq!(apply(&kq, &[delete]), Err(Errno::EBADF));
-    assert_eq!(kq.counters().knotes, 0);
-}
-
-/// The hook on close drops the knotes at once, even while a duplicate lives on.
-#[test]
-fn closing_drops_the_knotes_at_once() {
-    let dir = Dir::new();
-    let file = dir.file("f");
-    let mut copy = file.try_clone().unwrap();
-    let kq = watch(&file, ALL);
-    assert_eq!(kq.counters().knotes, 1);
-    kq_core::abi::closing(file.as_raw_fd());
-    drop(file);
-    assert_eq!(kq.counters().knotes, 0);
-    copy.write_all(b"1").unwrap();
-    assert!(!readable(&kq));
-    assert_eq!(take(&kq, NOW), []);
-}
-
-#[test]
-fn thousands_of_files_in_one_queue() {
-    const MANY: usize = 3000;
-    let dir = Dir::new();
-    let kq = Kqueue::new().unwrap();
-    // Few descriptors are asked for: the limit may be low.
-    let files: Vec<File> = (0..MANY / 10).map(|i| dir.file(&i.to_string())).collect();
-    for file in &files {
-        apply(&kq, &[change(file, EVFILT_VNODE, ADD | CLEAR, ALL, 0)]).unwrap();
-    }
-    for round in 0..MANY {
-        let mut file = &files[(round * 7) % files.len()];
-        file.write_all(b"1").unwrap();
-        let event = one(&kq, NOW);
-        assert_eq!((event.ident() as i32, event.fflags()), (file.as_raw_fd(), WRITE | EXTEND));
-    }
-    for mut file in &files {
-        file.write_all(b"1").unwrap();
-    }
-    let mut events = 0;
-    while readable(&kq) {
-        events += take(&kq, NOW).len();
-    }
-    assert_eq!(events, files.len());
-}
-
-/// inotify's queue is bounded: what was lost is found by looking at each file.
-#[test]
-fn nothing_is_lost_when_inotify_overflows() {
-    let dir = Dir::new();
-    let limit: usize = fs::read_to_string("/proc/sys/fs/inotify/max_queued_events")
-        .map_or(16384, |text| text.trim().parse().unwrap());
-    let (mut a, mut b, late) = (dir.file("a"), dir.file("b"), dir.file("late"));
-    let kq = Kqueue::new().unwrap();
-    let asked = DELETE | WRITE | EXTEND | ATTRIB | LINK;
-    for file in [&a, &b, &late] {
-        apply(&kq, &[change(file, EVFILT_VNODE, ADD | CLEAR, asked, 0)]).unwrap();
-    }
-    // By turns, since like events in a row are one.
-    for _ in 0..limit / 2 + 10 {
-        a.write_all(b"1").unwrap();
-        b.write_all(b"1").unwrap();
-    }
-    (&late).write_all(b"1").unwrap();
-    fs::remove_file(dir.path("late")).unwrap();
-    let events = take(&kq, NOW);
-    let of = |file: &File| {
-        let event = events.iter().find(|e| e.ident() as i32 == file.as_raw_fd());
-        event.map(|e| e.fflags())
-    };
-    assert!(of(&a).is_some_and(|told| told.contains(WRITE | EXTEND)), "{events:?}");
-    assert!(of(&b).is_some_and(|told| told.contains(WRITE | EXTEND)), "{events:?}");
-    let late_told = of(&late).expect("lost");
-    assert!(late_told.contains(WRITE | EXTEND | LINK | DELETE), "{late_told:?}");
-    assert_eq!(take(&kq, NOW), []);
-    a.write_all(b"1").unwrap();
-    assert_eq!(told(&kq), WRITE | EXTEND);
-}
-
-#[test]
-fn a_waiting_thread_is_woken() {
-    let dir = Dir::new();
-    let mut file = dir.file("f");
-    let kq = watch(&file, WRITE);
-    std::thread::scope(|scope| {
-        let waiter = scope.spawn(|| one(&kq, None).fflags());
-        std::thread::sleep(std::time::Duration::from_millis(20));
-        file.write_all(b"1").unwrap();
-        assert_eq!(waiter.join().unwrap(), WRITE);
-    });
-}
-
-/// The knote leaves nothing behind: no watch that goes on telling.
-#[test]
-fn a_queue_that_is_closed_gives_its_watches_back() {
-    let dir = Dir::new();
-    let file = dir.file("f");
-    for _ in 0..150 {
-        // As many instances as a user may have would be over soon.
-        let kq = watch(&file, ALL);
-        apply(&kq, &[change(&file, EVFILT_VNODE, EvFlags::EV_DISABLE, ALL, 0)]).unwrap();
-    }
 }
 
 #[test]

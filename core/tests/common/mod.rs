@@ -59,6 +59,26 @@ pub(crate) fn readable(fd: &impl AsRawFd) -> bool {
     entry.revents != 0
 }
 
+/// A queue with a clearing knote on a file.
+pub(crate) fn watch(fd: &impl AsRawFd, asked: FilterFlag) -> Kqueue {
+    let kq = Kqueue::new().unwrap();
+    apply(&kq, &[change(fd, EventFilter::EVFILT_VNODE, ADD | CLEAR, asked, 0)]).unwrap();
+    assert!(!readable(&kq));
+    assert_eq!(take(&kq, NOW), []);
+    kq
+}
+
+/// What a VNODE knote tells, once; then there is nothing more.
+#[track_caller]
+pub(crate) fn told(kq: &Kqueue) -> FilterFlag {
+    assert!(readable(kq), "nothing happened");
+    let event = one(kq, NOW);
+    assert_eq!(event.filter(), Ok(EventFilter::EVFILT_VNODE));
+    assert!(!readable(kq));
+    assert_eq!(take(kq, NOW), []);
+    event.fflags()
+}
+
 /// Owns the descriptor that a call of libc's has just returned.
 #[track_caller]
 pub(crate) fn own(fd: RawFd) -> OwnedFd {

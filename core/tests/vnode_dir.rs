@@ -1,0 +1,85 @@
+//! EVFILT_VNODE of directories.
+
+mod common;
+
+use std::fs::{self, File};
+use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
+
+use common::*;
+use kq_core::FilterFlag;
+
+const DELETE: FilterFlag = FilterFlag::NOTE_DELETE;
+const WRITE: FilterFlag = FilterFlag::NOTE_WRITE;
+const EXTEND: FilterFlag = FilterFlag::NOTE_EXTEND;
+const ATTRIB: FilterFlag = FilterFlag::NOTE_ATTRIB;
+const LINK: FilterFlag = FilterFlag::NOTE_LINK;
+const RENAME: FilterFlag = FilterFlag::NOTE_RENAME;
+const ALL: FilterFlag = FilterFlag::from_bits_retain(0x7FF);
+
+#[test]
+fn a_directory_tells_of_its_entries() {
+    let dir = Dir::new();
+    let other = Dir::new();
+    let fd = File::open(&dir).unwrap();
+    let kq = watch(&fd, WRITE | EXTEND | LINK | ATTRIB | DELETE | RENAME);
+    drop(dir.file("f"));
+    assert_eq!(told(&kq), WRITE);
+    fs::create_dir(dir.path("sub")).unwrap();
+    assert_eq!(told(&kq), WRITE | LINK);
+    fs::rename(dir.path("sub"), dir.path("moved")).unwrap();
+    assert_eq!(told(&kq), WRITE, "as many links as before");
+    fs::rename(dir.path("moved"), other.path("sub")).unwrap();
+    assert_eq!(told(&kq), WRITE | EXTEND | LINK);
+    fs::rename(other.path("sub"), dir.path("sub")).unwrap();
+    assert_eq!(told(&kq), WRITE | EXTEND | LINK);
+    fs::remove_dir(dir.path("sub")).unwrap();
+    assert_eq!(told(&kq), WRITE | LINK);
+    fs::rename(dir.path("f"), dir.path("g")).unwrap();
+    assert_eq!(told(&kq), WRITE);
+    fs::remove_file(dir.path("g")).unwrap();
+    assert_eq!(told(&kq), WRITE);
+    fd.set_permissions(fs::Permissions::from_mode(0o700)).unwrap();
+    assert_eq!(told(&kq), ATTRIB);
+}
+
+#[test]
+fn what_happens_in_the_files_of_a_directory_is_not_told() {
+    let dir = Dir::new();
+    let mut file = dir.file("f");
+    let fd = File::open(&dir).unwrap();
+    let kq = watch(&fd, ALL);
+    file.write_all(b"1").unwrap();
+    file.set_permissions(fs::Permissions::from_mode(0o600)).unwrap();
+    drop(File::open(dir.path("f")).unwrap());
+    assert_eq!(take(&kq, NOW), []);
+    assert!(!readable(&kq));
+}
+
+#[test]
+fn a_directory_is_removed_wherever_it_is() {
+    let dir = Dir::new();
+    let other = Dir::new();
+    fs::create_dir(dir.path("one")).unwrap();
+    fs::create_dir(dir.path("two")).unwrap();
+    let one = File::open(dir.path("one")).unwrap();
+    let kq = watch(&one, DELETE);
+    fs::remove_dir(dir.path("two")).unwrap();
+    assert_eq!(take(&kq, NOW), [], "that was another");
+    // Removed from where it was moved to.
+    fs::rename(dir.path("one"), other.path("one")).unwrap();
+    assert_eq!(take(&kq, NOW), []);
+    fs::remove_dir(other.path("one")).unwrap();
+    assert_eq!(told(&kq), DELETE);
+}
+
+#[test]
+fn a_directory_is_replaced_by_another() {
+    let dir = Dir::new();
+    fs::create_dir(dir.path("one")).unwrap();
+    fs::create_dir(dir.path("two")).unwrap();
+    let two = File::open(dir.path("two")).unwrap();
+    let kq = watch(&two, DELETE | RENAME);
+    fs::rename(dir.path("one"), dir.path("two")).unwrap();
+    assert_eq!(told(&kq), DELETE);
+}
