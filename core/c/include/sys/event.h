@@ -96,6 +96,12 @@ struct kevent {
 #define NOTE_CLOSE_WRITE 0x0200
 #define NOTE_READ	0x0400
 
+/* EVFILT_FS; FreeBSD has them in <sys/mount.h>. */
+#ifndef VQ_MOUNT
+#define VQ_MOUNT	0x0008
+#define VQ_UNMOUNT	0x0010
+#endif
+
 /* PROC, PROCDESC. */
 #define NOTE_EXIT	0x80000000U
 #define NOTE_FORK	0x40000000U
