@@ -245,6 +245,7 @@ fn hand_over<F: Front>(set: &mut Set, front: &mut F) -> Outcome {
             set.dense = set.dense.saturating_sub(1);
         }
         set.checked_at = about_now();
+        set.reconsider_sometimes(set.checked_at);
     }
     Outcome::Own(result)
 }
@@ -416,7 +417,7 @@ fn full_check<F: Front>(set: &mut Set, front: &mut F, events: &mut [epoll_event]
     let end = now();
     set.check_cost = end - start;
     set.checked_at = about_now();
-    set.reconsider();
+    set.reconsider_sometimes(set.checked_at);
     let found = result?;
     if found > 0 {
         repair(set, front);
@@ -449,7 +450,7 @@ fn doubt_events<F: Front>(set: &mut Set, front: &mut F, events: &mut [epoll_even
     if set.watch.queue().is_none() || !set.watch.may_change() {
         return;
     }
-    let Ok(taken) = set.watch.ready(events) else { return };
+    let Ok(taken) = set.watch.ready(events) else { return set.rebuild(true) };
     for event in taken {
         match set.watch.slot_of(event) {
             None => {

@@ -58,6 +58,8 @@ pub(crate) struct Set {
     /// When the kernel was last asked about all entries, and what that costs.
     pub(crate) checked_at: Nanos,
     pub(crate) check_cost: Nanos,
+    /// When those that could not be registered were last looked at again.
+    reconsidered_at: Nanos,
 }
 
 /// Whose set it is: poll's and select's are kept apart, also for the same descriptors.
@@ -120,6 +122,7 @@ impl Set {
         cursor: 0,
         checked_at: 0,
         check_cost: 0,
+        reconsidered_at: 0,
     };
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -206,6 +209,14 @@ impl Set {
         }
     }
 
+    /// Once per T, also where the kernel serves all calls.
+    pub(crate) fn reconsider_sometimes(&mut self, now: Nanos) {
+        if now.saturating_sub(self.reconsidered_at) >= self.patience() {
+            self.reconsidered_at = now;
+            self.reconsider();
+        }
+    }
+
     /// Throws the queue away and begins anew: what was registered is asked by number, and
     /// registered again bit by bit. If `lost`, its descriptor is not ours to close.
     pub(crate) fn rebuild(&mut self, lost: bool) {
@@ -266,6 +277,7 @@ impl Set {
                     self.asked[self.cursor].born = self.calls;
                     self.cursor += 1;
                 }
+                Enrolled::Lost => return self.rebuild(true),
                 Enrolled::NoQueue => {
                     self.retry_at = self.calls.wrapping_add(256);
                     return;

@@ -39,6 +39,8 @@ pub(crate) enum Enrolled {
     Later,
     /// There is no queue to be had.
     NoQueue,
+    /// The queue's descriptor is not ours any more.
+    Lost,
 }
 
 impl Watch {
@@ -130,7 +132,7 @@ impl Watch {
         };
         if added.is_err() {
             self.table.remove(slot);
-            return Enrolled::Unfit;
+            return if self.is_alive() { Enrolled::Unfit } else { Enrolled::Lost };
         }
         if !self.is_trusted(slot) {
             self.drop(slot);
@@ -138,6 +140,11 @@ impl Watch {
         }
         counters::count(Count::Registered);
         Enrolled::Yes
+    }
+
+    /// Is the queue's descriptor still a queue?
+    fn is_alive(&self) -> bool {
+        self.ready(&mut [libc::epoll_event { events: 0, u64: 0 }]).is_ok()
     }
 
     /// Was the number neither closed since it was registered, nor is it being closed now?

@@ -21,6 +21,23 @@ pub fn open_descriptors() -> BTreeMap<RawFd, String> {
         .collect()
 }
 
+/// Waits until no more than so many other threads are there: one that was joined stays visible for a
+/// moment.
+///
+/// # Panics
+/// When they do not end.
+#[track_caller]
+pub fn assert_threads_end(others: usize) {
+    let threads = || fs::read_dir("/proc/self/task").expect("/proc is mounted").count();
+    for _ in 0..10_000 {
+        if threads() <= 1 + others {
+            return;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(1));
+    }
+    panic!("{} threads are left", threads() - 1);
+}
+
 /// # Panics
 /// When this process has other threads, and goes on having them: a thread that was joined stays
 /// visible for a moment.

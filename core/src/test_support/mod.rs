@@ -11,6 +11,7 @@
 mod census;
 pub mod compare;
 mod deeds;
+pub mod defences;
 pub mod epoll;
 mod epoll_native;
 pub mod harness;
@@ -26,5 +27,6 @@ pub mod signals;
 pub mod sockets;
 pub mod sys;
 pub mod threads;
+pub mod watched;
 pub mod world;
 pub mod zoo;

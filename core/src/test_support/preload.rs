@@ -61,7 +61,10 @@ pub fn policy() -> String {
 
 /// The whole of `main` of a test binary whose tests run under the library: each rule under each
 /// policy, in a thread of its own (at its end the thread's queues must be gone).
-pub fn run(library_name: &str, rules: &[&[Rule<()>]]) -> ExitCode {
+pub fn run<B>(library_name: &str, under_test: B, rules: &[&[Rule<B>]]) -> ExitCode
+where
+    B: Copy + Send + 'static,
+{
     if let Some(test) = isolate::asked_for()
         && std::env::var_os("LD_PRELOAD").is_none()
     {
@@ -82,7 +85,9 @@ pub fn run(library_name: &str, rules: &[&[Rule<()>]]) -> ExitCode {
             suite.add(format!("{policy}::{}_{}", rule.id, rule.name), move || {
                 // In every thread: it goes to the process.
                 super::signals::block(&[super::zoo::SIGNAL]);
-                std::thread::spawn(move || body(())).join().expect("the test's thread failed");
+                std::thread::spawn(move || body(under_test))
+                    .join()
+                    .expect("the test's thread failed");
             });
         }
     }

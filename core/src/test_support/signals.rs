@@ -19,6 +19,11 @@ pub fn catch(signal: c_int, flags: c_int) {
     set_action(signal, note as *const () as usize, flags);
 }
 
+/// Installs a handler of the test's own, which must be async-signal-safe.
+pub fn handle(signal: c_int, handler: extern "C" fn(c_int)) {
+    set_action(signal, handler as *const () as usize, 0);
+}
+
 /// Has the signal ignored.
 pub fn ignore(signal: c_int) {
     set_action(signal, libc::SIG_IGN, 0);

@@ -15,7 +15,7 @@ use crate::raw;
 pub type Result<T> = std::result::Result<T, Errno>;
 
 /// Takes over a new descriptor.
-pub(super) fn own(fd: c_int) -> Result<OwnedFd> {
+pub(crate) fn own(fd: c_int) -> Result<OwnedFd> {
     // SAFETY: the callers pass what a system call that makes a descriptor returned just now.
     Errno::result(fd).map(|fd| unsafe { OwnedFd::from_raw_fd(fd) })
 }
@@ -36,6 +36,14 @@ pub fn pipe() -> Result<(OwnedFd, OwnedFd)> {
 pub fn eventfd(count: u32) -> Result<OwnedFd> {
     // SAFETY: takes no pointer.
     own(unsafe { libc::eventfd(count, libc::EFD_NONBLOCK | libc::EFD_CLOEXEC) })
+}
+
+/// An epoll descriptor of the kernel's own.
+///
+/// # Panics
+/// When there is none to be had.
+pub fn own_epoll() -> OwnedFd {
+    raw::epoll_create1(libc::EPOLL_CLOEXEC).and_then(own).expect("epoll_create1")
 }
 
 /// A timer on the monotonic clock, not armed.

@@ -30,13 +30,15 @@ pub fn start<T: Send + 'static>(body: impl FnOnce() -> T + Send + 'static) -> Ba
 }
 
 /// The system calls in which a thread waits for readiness.
-const WAITS: [libc::c_long; 6] = [
+const WAITS: [libc::c_long; 7] = [
     libc::SYS_epoll_wait,
     libc::SYS_epoll_pwait,
     libc::SYS_epoll_pwait2,
     libc::SYS_ppoll,
     libc::SYS_poll,
     libc::SYS_pselect6,
+    // A poll that was stopped and continued.
+    libc::SYS_restart_syscall,
 ];
 
 /// What a task (a folder of `/proc`) does: its state, and the system call that it is in.
@@ -80,6 +82,15 @@ fn wait_for_sleep(task: &str, over: impl Fn() -> bool) -> bool {
 #[track_caller]
 pub fn wait_until_process_sleeps(pid: pid_t) {
     wait_for_sleep(&format!("/proc/{pid}"), || false);
+}
+
+/// Waits until a thread of this process sleeps in epoll_wait, poll, select or kin.
+///
+/// # Panics
+/// After a minute.
+#[track_caller]
+pub fn wait_until_task_sleeps(tid: pid_t) {
+    wait_for_sleep(&format!("/proc/self/task/{tid}"), || false);
 }
 
 impl<T> Background<T> {

@@ -4,6 +4,10 @@ mod random;
 
 use std::process::ExitCode;
 
+use kq_core::test_support::defences::{calls, closes};
+use kq_core::test_support::preload::run;
+use kq_core::test_support::watched::{Ask, Watched};
+
 fn main() -> ExitCode {
-    kq_core::test_support::preload::run("libkqcompat_poll.so", &[random::RULES])
+    run("libkqcompat_poll.so", Watched::poll as Ask, &[closes::RULES, calls::RULES, random::RULES])
 }

@@ -7,10 +7,11 @@ use kq_core::test_support::compare::{Plan, compare};
 use kq_core::test_support::harness::Rule;
 use kq_core::test_support::preload::{counter, counters, policy};
 use kq_core::test_support::sets::{Answer, Place, Program, answers, kernel_poll, programs, run};
+use kq_core::test_support::watched::Ask;
 use libc::pollfd;
 use nix::errno::Errno;
 
-pub(crate) const RULES: &[Rule<()>] = rules![random equals_the_kernel,];
+pub(crate) const RULES: &[Rule<Ask>] = rules![random equals_the_kernel,];
 
 fn poll(fds: &mut [pollfd], timeout: i32) -> Answer {
     // SAFETY: the slice is borrowed mutably.
@@ -27,7 +28,7 @@ fn ppoll(fds: &mut [pollfd], timeout: i32) -> Answer {
     (Errno::result(ready).map(|n| n as usize), answers(fds))
 }
 
-fn equals_the_kernel(_: ()) {
+fn equals_the_kernel(_: Ask) {
     let place = Place::new();
     for ask in [poll, ppoll] {
         let got = RefCell::new(Vec::new());

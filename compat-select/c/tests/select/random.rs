@@ -10,10 +10,11 @@ use kq_core::test_support::harness::Rule;
 use kq_core::test_support::preload::{counter, counters, policy};
 use kq_core::test_support::sets::{Answer, Place, Program, programs, run};
 use kq_core::test_support::sys;
+use kq_core::test_support::watched::Ask;
 use libc::{c_int, c_void, fd_set, pollfd, timespec};
 use nix::errno::Errno;
 
-pub(crate) const RULES: &[Rule<()>] = rules![random equals_the_kernel,];
+pub(crate) const RULES: &[Rule<Ask>] = rules![random equals_the_kernel,];
 
 const WORDS: usize = 16;
 type Bitmaps = [[u64; WORDS]; 3];
@@ -87,7 +88,7 @@ fn pselect(fds: &mut [pollfd], timeout: i32) -> Answer {
     })
 }
 
-fn equals_the_kernel(_: ()) {
+fn equals_the_kernel(_: Ask) {
     let place = Place::new();
     for ask in [select, pselect] {
         let got = RefCell::new(Vec::new());

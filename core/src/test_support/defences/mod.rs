@@ -1,0 +1,5 @@
+//! Tests of poll and select under a preloaded library, the same for both: each fails without one of
+//! the defences that docs/poll.md lists.
+
+pub mod calls;
+pub mod closes;
