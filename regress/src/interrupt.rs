@@ -8,29 +8,45 @@ use std::sync::Mutex;
 
 use anyhow::{Context, Result};
 use rustix::process::{Pid, Signal, kill_process_group};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::iterator::SignalsInfo;
+use signal_hook::iterator::exfiltrator::origin::{Origin, WithOrigin};
 
 static RUNNING: Mutex<BTreeSet<u32>> = Mutex::new(BTreeSet::new());
 
-/// The exit status of a shell for SIGINT.
-const INTERRUPTED: i32 = 130;
+/// What a shell adds to the number of the signal that ended a program.
+const BY_SIGNAL: i32 = 128;
 
-/// Installs the handler for SIGINT, SIGTERM and SIGHUP.
+/// Has SIGINT, SIGTERM and SIGHUP end the tests that run, and then this program.
 ///
 /// # Errors
-/// If there is one already.
+/// If the signals cannot be handled.
 pub(crate) fn install() -> Result<()> {
-    ctrlc::set_handler(|| {
-        // The lock is kept to the end of the process: no test can start after this.
-        let running = RUNNING.lock();
-        if let Ok(running) = &running {
-            for id in running.iter() {
-                kill_group(*id);
+    let mut signals = SignalsInfo::<WithOrigin>::new([SIGINT, SIGTERM, SIGHUP])
+        .context("cannot handle interrupts")?;
+    std::thread::spawn(move || {
+        if let Some(origin) = signals.forever().next() {
+            // The lock is kept to the end of the process: no test can start after this.
+            let running = RUNNING.lock();
+            if let Ok(running) = &running {
+                for id in running.iter() {
+                    kill_group(*id);
+                }
             }
+            eprintln!("regress: ended by {}", described(&origin));
+            std::process::exit(BY_SIGNAL + origin.signal);
         }
-        eprintln!("regress: interrupted");
-        std::process::exit(INTERRUPTED);
-    })
-    .context("cannot handle interrupts")
+    });
+    Ok(())
+}
+
+/// The signal and who sent it: a run that ended without a reason looks like a fault of its own.
+fn described(origin: &Origin) -> String {
+    let name = signal_hook::low_level::signal_name(origin.signal).unwrap_or("a signal");
+    let Some(sender) = &origin.process else { return name.to_owned() };
+    let program = std::fs::read(format!("/proc/{}/cmdline", sender.pid)).unwrap_or_default();
+    let program = String::from_utf8_lossy(&program).replace('\0', " ");
+    format!("{name} from process {} {}", sender.pid, program.trim_end())
 }
 
 /// Starts a command that leads a process group of its own.
