@@ -39,5 +39,10 @@ fn run_one(base: i32, closing: Closing, ops: &[Op]) -> Result<(), String> {
 
 #[test]
 fn programs_whose_closes_are_hooked() {
-    run(700, Closing::Hooked, 2000);
+    run(700, Closing::Hooked, 1200);
+}
+
+#[test]
+fn programs_whose_closes_nobody_tells_of() {
+    run(730, Closing::Silent, 1200);
 }

@@ -1,6 +1,6 @@
 //! The model: which knotes there are, and which of them must, may or must not be reported.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use kq_core::EventFilter::{self, EVFILT_EXCEPT, EVFILT_READ, EVFILT_WRITE};
 use kq_core::{Errno, EvFlags, FilterFlag, KEvent, Kqueue};
@@ -45,6 +45,9 @@ pub(crate) struct Model {
     world: World,
     closing: Closing,
     knotes: BTreeMap<Key, Knote>,
+    /// Registrations whose numbers were closed while a duplicate lived. When the queue gets rid of
+    /// them, EV_CLEAR knotes may report once more.
+    haunted: BTreeSet<(Slot, File)>,
 }
 
 type Done = Result<(), String>;
@@ -69,7 +72,13 @@ fn holds(look: &Look, key: Key, knote: &Knote) -> bool {
 impl Model {
     pub(crate) fn new(base: i32, closing: Closing) -> Self {
         let kq = Kqueue::new().unwrap();
-        Self { kq, world: World::new(base, closing), closing, knotes: BTreeMap::new() }
+        Self {
+            kq,
+            world: World::new(base, closing),
+            closing,
+            knotes: BTreeMap::new(),
+            haunted: BTreeSet::new(),
+        }
     }
 
     pub(crate) fn step(&mut self, op: Op) -> Done {
@@ -128,6 +137,12 @@ impl Model {
         for (slot, filter) in self.knotes.keys().copied().collect::<Vec<_>>() {
             let done = self.change((slot, filter), EvFlags::EV_DELETE, 0);
             done.map_err(|why| format!("at the end: {why}"))?;
+        }
+        // Every number is touched, so that nothing of earlier files is left.
+        for (slot, filter) in (0..SLOTS).flat_map(|slot| FILTERS.map(|filter| (slot, filter))) {
+            if self.apply((slot, filter as i16), EvFlags::EV_DELETE, 0).is_ok() {
+                return Err(format!("a knote of slot {slot} that nobody added"));
+            }
         }
         // Registrations that outlived their numbers may take two looks to be found out.
         for _ in 0..3 {
@@ -191,16 +206,22 @@ impl Model {
             }
             let stays = lives && !hooked;
             self.knotes.retain(|key, knote| {
+                if knote.file != old {
+                    return true;
+                }
                 knote.ghost |= key.0 == slot;
-                (key.0 != slot || stays) && (lives || knote.file != old)
+                if knote.ghost {
+                    self.haunted.insert((slot, old));
+                }
+                (key.0 != slot || stays) && lives
             });
         }
     }
 
-    /// Before a file comes back to the number of its ghosts: whether they live again then is left
-    /// open, so they are taken away.
+    /// Before a file comes back to a number where it had knotes: whether they live again then is left
+    /// open, so what there is at that number is taken away.
     fn exorcise(&mut self, slot: Slot, file: File) {
-        if self.knotes.iter().any(|(key, k)| key.0 == slot && k.ghost && k.file == file) {
+        if self.haunted.contains(&(slot, file)) {
             for filter in FILTERS {
                 let _ = self.apply((slot, filter as i16), EvFlags::EV_DELETE, 0);
             }
@@ -218,11 +239,12 @@ impl Model {
         let has = |flag| flags.contains(flag);
         let got = self.apply(key, flags, udata);
         let invalid = has(EvFlags::EV_ENABLE | EvFlags::EV_DISABLE);
-        if !invalid {
-            // The number is touched.
+        let open = self.world.file(key.0);
+        let is_ghost = self.knotes.get(&key).is_some_and(|knote| knote.ghost);
+        if !invalid && (open.is_none() || has(EvFlags::EV_ADD) || is_ghost) {
+            // The number is touched: the kernel was asked about it.
             self.knotes.retain(|other, knote| other.0 != key.0 || !knote.ghost);
         }
-        let open = self.world.file(key.0);
         let expected = match (open, self.knotes.contains_key(&key)) {
             _ if invalid => Err(Errno::EINVAL),
             (None, _) => Err(Errno::EBADF),
@@ -275,6 +297,7 @@ impl Model {
             }
             let holds = holds(&look, key, knote);
             let edge = match knote.flags.contains(EvFlags::EV_CLEAR) {
+                true if !self.haunted.is_empty() => knote.edge.max(Edge::May),
                 true => knote.edge,
                 false => Edge::Must,
             };
@@ -296,7 +319,7 @@ impl Model {
             return Err(format!("the queue is not readable, but {must:?} are ready"));
         }
         // (A registration that outlived its number makes it readable until it is found out.)
-        let truthful = self.closing == Closing::Hooked && !self.hang_up_is_nobodys();
+        let truthful = self.haunted.is_empty() && !self.hang_up_is_nobodys();
         if readable && must.is_empty() && may.is_empty() && truthful {
             return Err("the queue is readable, but nothing is ready".into());
         }
@@ -317,7 +340,7 @@ impl Model {
     fn wait(&mut self, room: usize) -> Result<Vec<Key>, String> {
         let (must, may) = self.ready();
         let forced = self.knotes.values().any(|knote| knote.forced);
-        let noisy = forced || self.closing == Closing::Silent || self.hang_up_is_nobodys();
+        let noisy = forced || !self.haunted.is_empty() || self.hang_up_is_nobodys();
         let blank = KEvent::new(0, EVFILT_READ, EvFlags::empty(), FilterFlag::empty(), 0, 0);
         let mut events = vec![blank; room];
         let n = self.kq.kevent(&[], &mut events, NOW).map_err(|errno| errno.to_string())?;

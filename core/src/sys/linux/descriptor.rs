@@ -55,7 +55,10 @@ impl Descriptors {
             if has(EvFlags::EV_ADD) {
                 return self.attach(fd, filter, change).map(|()| false);
             }
-            raw::fcntl(fd, libc::F_GETFD, 0)?;
+            if raw::fcntl(fd, libc::F_GETFD, 0) == Err(Errno::EBADF) {
+                self.purge(fd);
+                return Err(Errno::EBADF);
+            }
             return Err(Errno::ENOENT);
         }
         let done = if has(EvFlags::EV_DELETE) {
@@ -83,7 +86,11 @@ impl Descriptors {
         let ghost = self.list(fd).take(|k| k.filter == filter && k.state == State::Ghost);
         let inherited = match ghost {
             Some(ghost) if ghost.is_edge() != edge => {
-                self.drop_registration(fd, &ghost)?;
+                match self.drop_registration(fd, &ghost) {
+                    // It was of a file that is gone from this number, and the others too.
+                    Err(Errno::ENOENT | Errno::EBADF | Errno::EPERM) => self.purge(fd),
+                    done => done?,
+                }
                 None
             }
             other => other,
@@ -153,16 +160,19 @@ impl Descriptors {
         if self.list(fd).iter().any(|k| k.lane == gone.lane) {
             return Ok(());
         }
-        let (empty, any_armed) = (self.list(fd).is_empty(), self.list(fd).any_armed());
-        if gone.armed != 0 {
-            self.lanes.delete(gone.lane, fd)?;
-            if !empty && !any_armed {
-                self.lanes.park(fd)?;
+        let empty = self.list(fd).is_empty();
+        let armed = self.list(fd).iter().find(|k| k.armed != 0).map(|k| k.lane);
+        match (gone.armed != 0, armed) {
+            (true, None) if !empty => {
+                self.lanes.delete(gone.lane, fd)?;
+                self.lanes.park(fd)
             }
-        } else if empty {
-            self.lanes.unpark(fd)?;
+            (true, _) => self.lanes.delete(gone.lane, fd),
+            (false, None) if empty => self.lanes.unpark(fd),
+            // Nothing changes for the kernel, but it knows whether the number was closed.
+            (false, None) => self.lanes.check_parked(fd),
+            (false, Some(lane)) => self.lanes.check(lane, fd),
         }
-        Ok(())
     }
 
     fn modify(&mut self, fd: RawFd, filter: EventFilter, change: &KEvent) -> Result<bool> {
@@ -235,7 +245,7 @@ impl Descriptors {
         });
     }
 
-    /// Hands an event of a lane to the knotes it is for. At most `budget` of them report, at least
+    /// Hands an event of a lane to the knotes it is for; false: there is none. At most `budget` of them report, at least
     /// one of which there is room for; the others do when the kernel says so again, which it will:
     /// they are level.
     pub(crate) fn dispatch(
@@ -244,8 +254,8 @@ impl Descriptors {
         bits: u32,
         sink: &mut Sink,
         budget: usize,
-    ) {
-        let Some(list) = self.lists.get_mut(fd as usize) else { return };
+    ) -> bool {
+        let Some(list) = self.lists.get_mut(fd as usize) else { return false };
         let (exts, before) = (&self.exts, sink.len());
         let (mut turn, mut armed, mut low) = (Turn::default(), 0, false);
         list.for_each_mut(|knote| {
@@ -263,27 +273,34 @@ impl Descriptors {
             }
         });
         if armed == 0 {
-            return; // of a registration that is over
+            return false; // of a registration that is over
         }
         if low {
             self.low_water.hold(fd);
         }
+        let mut done = Ok(());
         if turn.fired {
             self.count -= turn.gone;
-            // A number closed meanwhile is found out at the next touch.
-            let _ = self.after_firing(fd, lane, armed);
+            done = self.after_firing(fd, lane, armed);
         } else if turn.reported == 0 && armed & HUSHED == 0 && (!turn.edge || armed & ONCE != 0) {
             // Nobody here reports that, and the kernel would say it again. (Not EPOLLONESHOT either:
             // it would disarm itself for the same nothing.)
             let hushed = (armed & !ONCE) | HUSHED;
-            let _ = self.lanes.modify(lane, fd, token, hushed, true);
+            done = self.lanes.modify(lane, fd, token, hushed, true);
             self.note_armed(fd, lane, hushed, token);
         } else if turn.reported > 0 && armed & HUSHED != 0 {
-            let _ = self.sync(fd, lane, Sync::ASK);
+            done = self.sync(fd, lane, Sync::ASK);
+        }
+        if matches!(done, Err(Errno::ENOENT | Errno::EBADF)) {
+            // The number was closed, and its knotes with it. If a duplicate keeps the registration
+            // alive, its next event will be a stray.
+            self.purge(fd);
+            return true;
         }
         if sink.len() - before == budget && turn.reported > 0 && budget < LANES {
             self.rotate(fd, turn.last);
         }
+        true
     }
 
     /// Has the kernel say again what it says of writers that had less room than they ask for.
@@ -326,6 +343,9 @@ impl Descriptors {
 
     /// Reports a knote that EV_FORCEONESHOT was asked of.
     pub(crate) fn force(&mut self, fd: RawFd, filter: EventFilter, sink: &mut Sink) {
+        if self.is_closed(fd) {
+            return self.purge(fd);
+        }
         let Some(list) = self.lists.get_mut(fd as usize) else { return };
         let Some(knote) = list.get_mut(filter).filter(|k| k.is_forced()) else { return };
         let what = report(knote, fd, poll_now(fd)).unwrap_or_default();
@@ -334,6 +354,16 @@ impl Descriptors {
         fire(knote, fd, what, &self.exts, sink, &mut turn);
         self.count -= turn.gone;
         let _ = self.after_firing(fd, lane, armed & !ONCE);
+    }
+
+    /// Whether a number that has knotes does not mean the file any more that they were added for.
+    fn is_closed(&mut self, fd: RawFd) -> bool {
+        let armed = self.list(fd).iter().find(|k| k.armed != 0).map(|k| k.lane);
+        let asked = match armed {
+            Some(lane) => self.lanes.check(lane, fd),
+            None => self.lanes.check_parked(fd),
+        };
+        matches!(asked, Err(Errno::ENOENT | Errno::EBADF | Errno::EPERM))
     }
 
     /// Whether a knote is to be reported whatever its condition.
@@ -356,6 +386,35 @@ impl Descriptors {
             }
         }
         self.purge(fd);
+    }
+
+    /// Moves the registrations of a lane to a new set. What was fetched from the old one is void.
+    pub(crate) fn move_lane(&mut self, lane: u8, new: RawFd) {
+        let old = self.lanes.replace(lane, new);
+        for at in 0..self.lists.len() {
+            let (fd, armed) = (at as RawFd, self.lists[at].armed(lane));
+            if armed == 0 {
+                continue;
+            }
+            if raw::epoll_ctl(old, libc::EPOLL_CTL_DEL, fd, std::ptr::null()).is_err() {
+                self.purge(fd); // closed: it may be the very one that we flee from
+                continue;
+            }
+            self.note_armed(fd, lane, 0, 0);
+            while self.list(fd).take(|k| k.lane == lane && k.state == State::Ghost).is_some() {}
+            let first = !self.list(fd).any_armed();
+            let empty = self.lists[at].is_empty();
+            let done = if self.lists[at].iter().any(|k| k.lane == lane) {
+                self.sync(fd, lane, Sync { first, fresh: true, ask: false })
+            } else if first && !empty {
+                self.lanes.park(fd)
+            } else {
+                Ok(())
+            };
+            if done.is_err() {
+                self.purge(fd); // closed just now
+            }
+        }
     }
 
     /// Forgets the knotes of a number that was closed.

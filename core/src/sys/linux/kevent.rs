@@ -12,7 +12,8 @@ use crate::event::{EV_SYSFLAGS, EvFlags, EventFilter, FilterFlag, KEvent};
 
 use super::abi::Wait;
 use super::both_rules;
-use super::queue::{Queue, QueueKnotes, Rules};
+use super::lanes::LANES;
+use super::queue::{Queue, QueueKnotes, Rules, duplicates};
 use super::raw::{self, Result};
 use super::sink::Sink;
 use super::timer;
@@ -179,6 +180,7 @@ fn scan(caller: Caller, sink: &mut Sink, timeout: Option<&timespec>, wait: Wait)
         let room = sink.room().min(BATCH) as c_int;
         let at = events.as_mut_ptr().cast();
         let time = if unsettled { soon(left) } else { left };
+        let begun = caller.queue.strays.load(Ordering::Acquire);
         // SAFETY: there is room for BATCH events, and `room` is at most that.
         let wait = |time: Option<&timespec>| unsafe { wait(caller.kq, at, room, time) };
         let mut waited = if at_once {
@@ -194,7 +196,7 @@ fn scan(caller: Caller, sink: &mut Sink, timeout: Option<&timespec>, wait: Wait)
         let n = waited?;
         // SAFETY: the kernel has filled the first `n`.
         let events = unsafe { std::slice::from_raw_parts(events.as_ptr().cast(), n) };
-        or_abort(|| deliver(caller, events, sink))?;
+        or_abort(|| deliver(caller, begun, events, sink))?;
         if sink.len() > 0 || (at_once && (n == 0 || fruitless == FRUITLESS)) {
             break;
         }
@@ -235,13 +237,14 @@ fn take_many(caller: Caller, sink: &mut Sink) -> Result<usize> {
     let most = caller.queue.most_events() + 16;
     let room = sink.room().min(most);
     let mut events = Vec::<libc::epoll_event>::with_capacity(room);
+    let begun = caller.queue.strays.load(Ordering::Acquire);
     // SAFETY: the vector has room for that many.
     let n = unsafe {
         raw::epoll_pwait(caller.kq, events.as_mut_ptr(), room as c_int, 0, std::ptr::null())
     }?;
     // SAFETY: the kernel has filled the first `n`.
     unsafe { events.set_len(n) };
-    deliver(caller, &events, sink)?;
+    deliver(caller, begun, &events, sink)?;
     Ok(sink.len())
 }
 
@@ -250,29 +253,44 @@ pub(crate) fn take_ready(caller: Caller, sink: &mut Sink, budget: usize) -> Resu
     let mut events = [const { MaybeUninit::<libc::epoll_event>::uninit() }; 64];
     let room = budget.min(events.len());
     let at = events.as_mut_ptr().cast();
+    let begun = caller.queue.strays.load(Ordering::Acquire);
     // SAFETY: there is room for that many.
     let n = unsafe { raw::epoll_pwait(caller.kq, at, room as c_int, 0, std::ptr::null()) }?;
     // SAFETY: the kernel has filled the first `n`.
     let events = unsafe { std::slice::from_raw_parts(at.cast_const(), n) };
-    sink.within(budget, |sink| deliver(caller, events, sink))
+    sink.within(budget, |sink| deliver(caller, begun, events, sink))
 }
 
-/// Hands the kernel's events to the knotes that they are for.
-fn deliver(caller: Caller, events: &[libc::epoll_event], sink: &mut Sink) -> Result<()> {
+/// Hands the kernel's events to the knotes that they are for. `begun`: how many strays there had been
+/// when the wait began.
+fn deliver(
+    caller: Caller,
+    begun: u32,
+    events: &[libc::epoll_event],
+    sink: &mut Sink,
+) -> Result<()> {
     if caller.queue.rules() == Rules::Epoll {
         return both_rules::deliver(caller, events, sink);
     }
     let mut knotes = caller.queue.knotes(caller.life)?;
     let (before, had) = (knotes.count(), sink.len());
-    let mut soft = events.is_empty();
+    let (mut soft, mut strays) = (events.is_empty(), 0_u8);
     for (at, event) in events.iter().enumerate() {
         // Each of the events to come gets its place: an edge is told only once.
         let budget = sink.room() - (events.len() - at - 1);
         match Token::decode(event.u64) {
             Some(Token::Descriptor { fd, token }) => {
-                knotes.descriptors.dispatch((fd, token, 0), event.events, sink, budget);
+                let who = (fd, token, 0);
+                if !knotes.descriptors.dispatch(who, event.events, sink, budget)
+                    && knotes.strays.note(who, begun, &caller.queue.strays)
+                {
+                    strays |= 1;
+                }
             }
-            Some(Token::Lane(lane)) => knotes.lane(lane, sink, budget),
+            Some(Token::Lane(lane)) => {
+                let stray = knotes.lane(lane, sink, budget);
+                strays |= u8::from(stray) << lane;
+            }
             Some(Token::LowWater) => knotes.descriptors.look_again(),
             Some(ours) => {
                 knotes.soft.hear(ours);
@@ -287,6 +305,9 @@ fn deliver(caller: Caller, events: &[libc::epoll_event], sink: &mut Sink) -> Res
         knotes.soft.look();
         let budget = sink.room();
         knotes.report_soft(sink, budget);
+    }
+    if strays != 0 {
+        knotes.get_rid_of(strays, caller.queue);
     }
     knotes.drop_forced();
     let counters = &caller.queue.counters;
@@ -352,8 +373,9 @@ impl QueueKnotes {
         self.soft.retain_forced(|&(filter, fd)| descriptors.is_forced(fd as RawFd, filter));
     }
 
-    /// Serves a nested lane that has events.
-    fn lane(&mut self, lane: u8, sink: &mut Sink, budget: usize) {
+    /// Serves a nested lane that has events. True: it holds a registration that it should not (it is
+    /// fetched from with the queue locked, so a stray is proven at once).
+    fn lane(&mut self, lane: u8, sink: &mut Sink, budget: usize) -> bool {
         let mut events = [const { MaybeUninit::<libc::epoll_event>::uninit() }; 64];
         let room = budget.min(events.len()) as c_int;
         let set = self.descriptors.lanes.set(lane);
@@ -364,12 +386,22 @@ impl QueueKnotes {
         // SAFETY: the kernel has filled the first `n`.
         let events: &[libc::epoll_event] =
             unsafe { std::slice::from_raw_parts(events.as_ptr().cast(), n) };
-        let before = sink.len();
+        let (before, mut stray) = (sink.len(), false);
         for (at, event) in events.iter().enumerate() {
             let left = budget - (sink.len() - before) - (n - at - 1);
             if let Some(Token::Descriptor { fd, token }) = Token::decode(event.u64) {
-                self.descriptors.dispatch((fd, token, lane), event.events, sink, left);
+                stray |= !self.descriptors.dispatch((fd, token, lane), event.events, sink, left);
             }
+        }
+        stray
+    }
+
+    /// Rebuilds the lanes, one a bit, that hold registrations which cannot be deleted. Where that
+    /// fails, for want of descriptors, the next of their events is the next occasion.
+    #[cold]
+    fn get_rid_of(&mut self, lanes: u8, queue: &Queue) {
+        for lane in (0..LANES as u8).filter(|lane| lanes & 1 << lane != 0) {
+            let _ = self.rebuild(lane, &duplicates::numbers(queue));
         }
     }
 

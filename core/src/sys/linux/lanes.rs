@@ -38,6 +38,11 @@ impl Lanes {
         self.sets[0] = Some(kq);
     }
 
+    /// Gives a lane another set; returns the one that it had.
+    pub(crate) fn replace(&mut self, lane: u8, set: RawFd) -> RawFd {
+        self.sets[lane as usize].replace(set).unwrap_or(-1)
+    }
+
     /// The descriptor of a lane that has registrations.
     pub(crate) fn set(&self, lane: u8) -> RawFd {
         self.sets[lane as usize].unwrap_or(-1)

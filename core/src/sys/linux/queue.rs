@@ -24,6 +24,7 @@ use super::fd_table::FdTable;
 use super::fork;
 use super::raw::Result;
 use super::soft::Soft;
+use super::strays::Strays;
 
 pub(crate) mod duplicates;
 
@@ -58,6 +59,8 @@ pub(crate) struct Queue {
     /// Threads that sleep in a wait, or are about to. (One that was cancelled there stays counted:
     /// all that costs is an alarm for nobody.)
     sleepers: AtomicU32,
+    /// How many stray events were noted ([`Strays::note`]).
+    pub(crate) strays: AtomicU32,
     /// The object made before this one.
     older: AtomicPtr<Queue>,
 }
@@ -67,6 +70,20 @@ pub(crate) struct Queue {
 pub(crate) struct QueueKnotes {
     pub(crate) descriptors: Descriptors,
     pub(crate) soft: Soft,
+    pub(crate) strays: Strays,
+    /// The queue's own set is not the one that it began with.
+    pub(crate) rebuilt: bool,
+}
+
+impl QueueKnotes {
+    fn new(kq: RawFd) -> Box<Self> {
+        Box::new(Self {
+            descriptors: Descriptors::new(kq),
+            soft: Soft::new(kq),
+            strays: Strays::default(),
+            rebuilt: false,
+        })
+    }
 }
 
 /// The knotes of an open queue, locked.
@@ -106,6 +123,7 @@ impl Queue {
             knotes: Mutex::new(None),
             numbers: AtomicU32::new(0),
             sleepers: AtomicU32::new(0),
+            strays: AtomicU32::new(0),
             older: AtomicPtr::new(null_mut()),
         }
     }
@@ -189,8 +207,8 @@ pub(crate) fn open(fd: RawFd, rules: Rules) -> Option<&'static Queue> {
     queue.counters.take();
     queue.counters.queues.store(1, Ordering::Relaxed);
     if rules == Rules::Kqueue {
-        let knotes = QueueKnotes { descriptors: Descriptors::new(fd), soft: Soft::new(fd) };
-        *queue.knotes.lock().unwrap_or_else(PoisonError::into_inner) = Some(Box::new(knotes));
+        let knotes = QueueKnotes::new(fd);
+        *queue.knotes.lock().unwrap_or_else(PoisonError::into_inner) = Some(knotes);
     }
     queue.numbers.store(1, Ordering::Relaxed);
     queue.life.fetch_add(1, Ordering::Release);

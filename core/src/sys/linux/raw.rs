@@ -142,6 +142,23 @@ pub fn close(fd: RawFd) -> Result<()> {
     check(unsafe { syscall1(Sysno::close as usize, fd as usize) }).map(drop)
 }
 
+/// `dup3(old, new, flags)`.
+#[inline]
+pub fn dup3(old: RawFd, new: RawFd, flags: c_int) -> Result<()> {
+    // SAFETY: takes no pointer. That the number is ours to replace is the caller's business.
+    check(unsafe { syscall3(Sysno::dup3 as usize, old as usize, new as usize, flags as usize) })
+        .map(drop)
+}
+
+/// `getdents64(fd, buf)`: entries of a directory, as many as fit; 0 at its end.
+#[inline]
+pub fn getdents64(fd: RawFd, buf: &mut [u8]) -> Result<usize> {
+    // SAFETY: the kernel writes at most `buf.len()` bytes to `buf`, which is borrowed mutably.
+    check(unsafe {
+        syscall3(Sysno::getdents64 as usize, fd as usize, buf.as_mut_ptr() as usize, buf.len())
+    })
+}
+
 /// `read(fd, buf)`.
 #[inline]
 pub fn read(fd: RawFd, buf: &mut [u8]) -> Result<usize> {

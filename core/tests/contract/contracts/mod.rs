@@ -87,4 +87,5 @@ contracts! {
     queues::duplicates [Before, Level] "a duplicate of the queue's descriptor is the queue, also when the first number is closed",
     numbers::close_drops_the_knote [Descriptor, Before] "closing the number drops its knote, even while a duplicate lives",
     numbers::reused_number [Descriptor, Before] "a number taken over by another file has no knote, and can be added",
+    numbers::raw_close_does_not_spin [Descriptor, Before, Level] "a close that nobody told of leaves the other knotes going and nothing spinning",
 }

@@ -1,8 +1,10 @@
 //! Descriptors that are closed, duplicated and reused.
 
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
 
-use kq_core::{Errno, EvFlags, KEvent, abi};
+use kq_core::{Errno, EvFlags, KEvent, abi, raw};
+
+use super::changes::user_trigger;
 
 use crate::fixture::*;
 
@@ -67,4 +69,25 @@ pub(super) fn reused_number(fx: &mut Fixture) {
         assert_eq!((events.len(), events[0].ident()), (1, add.ident()));
         apply(&fx.kq, &[with_flags(&add, DELETE)]).unwrap();
     }
+}
+
+pub(super) fn raw_close_does_not_spin(fx: &mut Fixture) {
+    fx.trigger();
+    let (fd, add) = at_number(fx, ADD);
+    apply(&fx.kq, &[add]).unwrap();
+    let number = fd.as_raw_fd();
+    raw::close(fd.into_raw_fd()).unwrap();
+    // The registration lives, since the file does; the number is touched, so the knote is gone.
+    assert_eq!(apply(&fx.kq, &[with_flags(&add, DELETE)]), Err(Errno::EBADF));
+    assert_eq!(fx.kq.counters().knotes, 0);
+    assert_eq!(take(&fx.kq, 4, millis(20)), []);
+    fx.silent();
+    // Everything else goes on, the number too.
+    apply(&fx.kq, &[user_trigger(), fx.change(ADD, UDATA)]).unwrap();
+    assert_eq!(take(&fx.kq, 4, LONG).len(), 2);
+    // SAFETY: puts a duplicate at our number.
+    assert_eq!(unsafe { libc::dup2(fx.subject.ident() as RawFd, number) }, number);
+    apply(&fx.kq, &[add]).unwrap();
+    assert_eq!(take(&fx.kq, 4, LONG).len(), 3);
+    raw::close(number).unwrap();
 }

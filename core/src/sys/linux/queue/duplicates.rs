@@ -25,6 +25,7 @@ pub(crate) fn find(fd: RawFd) -> Option<&'static Queue> {
     for queue in all().filter(|queue| queue.rules() == Rules::Kqueue) {
         let Ok(mut knotes) = queue.knotes(queue.life()) else { continue };
         if knotes.soft.is_set(fd) == Ok(true) {
+            knotes.renew(fd).ok()?;
             QUEUES.entry(fd)?.store(std::ptr::from_ref(queue).cast_mut(), Ordering::Release);
             queue.numbers.fetch_add(1, Ordering::Relaxed);
             return Some(queue);

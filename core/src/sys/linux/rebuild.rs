@@ -1,0 +1,111 @@
+//! Getting rid of registrations that cannot be deleted ([`strays`](super::strays)): the set that
+//! holds them is given up, and a new one takes its place.
+//!
+//! A nested lane is ours alone. The queue's own set is known to others by its number, so the new one
+//! is put at that number (dup3), and what the old one was registered in is told. Who sleeps in the
+//! old one is woken by the alarm and goes to sleep again, in the new one. What an edge knote had
+//! reported already it may report once more.
+//!
+//! A duplicate of the queue's descriptor that we do not know of keeps the old set: readable, so that
+//! whoever polls it calls kevent(), which finds out and puts that right.
+//! (docs/deviations.md has what cannot be put right: a duplicate in another process.)
+
+use std::os::fd::RawFd;
+
+use libc::{EPOLL_CTL_ADD, EPOLL_CTL_DEL, F_GETFD, F_GETFL, F_SETFL, FD_CLOEXEC, O_CLOEXEC};
+
+use nix::errno::Errno;
+
+use super::alarm;
+use super::epoll_list::{self, Registration};
+use super::hidden::hidden;
+use super::lanes::epoll_event;
+use super::queue::QueueKnotes;
+use super::raw::{self, Result};
+use super::token::Token;
+
+impl QueueKnotes {
+    /// Puts a new set in the place of a lane's; `numbers` are those that are known to be the queue's.
+    /// Where that fails everything is as it was.
+    pub(crate) fn rebuild(&mut self, lane: u8, numbers: &[RawFd]) -> Result<()> {
+        let made = hidden(|| raw::epoll_create1(libc::EPOLL_CLOEXEC))?;
+        let done = match lane {
+            0 => self.rebuild_queue(made, numbers),
+            _ => self.rebuild_lane(lane, made),
+        };
+        if lane == 0 || done.is_err() {
+            let _ = raw::close(made);
+        }
+        done?;
+        self.strays.forget(lane);
+        Ok(())
+    }
+
+    fn rebuild_lane(&mut self, lane: u8, made: RawFd) -> Result<()> {
+        let kq = self.descriptors.lanes.set(0);
+        let event = epoll_event(libc::EPOLLIN as u32, Token::Lane(lane));
+        raw::epoll_ctl(kq, EPOLL_CTL_ADD, made, &event)?;
+        let old = self.descriptors.lanes.set(lane);
+        self.descriptors.move_lane(lane, made);
+        // With its only descriptor the set is gone, and its registration in the queue.
+        raw::close(old)
+    }
+
+    fn rebuild_queue(&mut self, made: RawFd, numbers: &[RawFd]) -> Result<()> {
+        let kq = self.descriptors.lanes.set(0);
+        // (The bell may be wanted to tell a duplicate of the old set by.)
+        if !self.soft.is_set(kq)? {
+            return Err(Errno::EBADF);
+        }
+        raw::fcntl(made, F_SETFL, raw::fcntl(kq, F_GETFL, 0)?)?;
+        // Descriptors' registrations are moved with their knotes.
+        let mut ours = epoll_list::of(kq)?;
+        ours.retain(|registration| {
+            let token = Token::decode(registration.event.u64);
+            !matches!(token, None | Some(Token::Descriptor { .. } | Token::Alarm))
+        });
+        for Registration { fd, event } in &ours {
+            raw::epoll_ctl(made, EPOLL_CTL_ADD, *fd, event)?;
+        }
+        alarm::sound(kq)?;
+        // From here on nothing fails, but by what the program closes meanwhile.
+        for Registration { fd, event } in &ours {
+            // (The bell stays there too: a duplicate is known by it.)
+            if Token::decode(event.u64) != Some(Token::Bell)
+                && raw::epoll_ctl(kq, EPOLL_CTL_DEL, *fd, std::ptr::null()).is_err()
+            {
+                // The number of a process's descriptor, which means another file by now.
+                let _ = raw::epoll_ctl(made, EPOLL_CTL_DEL, *fd, std::ptr::null());
+            }
+        }
+        self.descriptors.move_lane(0, made);
+        for &number in numbers.iter().filter(|&&number| number != kq).chain([&kq]) {
+            if number == kq || self.soft.is_set(number) == Ok(true) {
+                let _ = replace(number, made);
+            }
+        }
+        self.descriptors.lanes.move_to(kq);
+        self.rebuilt = true;
+        Ok(())
+    }
+
+    /// After a rebuild, a number turned up that may still mean the old set.
+    pub(crate) fn renew(&mut self, number: RawFd) -> Result<()> {
+        if self.rebuilt { replace(number, self.descriptors.lanes.set(0)) } else { Ok(()) }
+    }
+}
+
+/// Makes a number mean another epoll set, for those too who watch it.
+fn replace(number: RawFd, set: RawFd) -> Result<()> {
+    let watchers = epoll_list::watchers(number);
+    for (watcher, _) in &watchers {
+        let _ = raw::epoll_ctl(*watcher, EPOLL_CTL_DEL, number, std::ptr::null());
+    }
+    let close_on_exec = raw::fcntl(number, F_GETFD, 0)? & FD_CLOEXEC != 0;
+    let done = raw::dup3(set, number, if close_on_exec { O_CLOEXEC } else { 0 });
+    for (watcher, event) in &watchers {
+        // Level or edge: what is ready is told anew.
+        let _ = raw::epoll_ctl(*watcher, EPOLL_CTL_ADD, number, event);
+    }
+    done
+}
