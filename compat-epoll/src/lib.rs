@@ -30,6 +30,7 @@
 //! # Ok::<(), nix::errno::Errno>(())
 //! ```
 
+mod again;
 pub mod c;
 mod epoll;
 mod free;

@@ -52,7 +52,12 @@ impl Ground {
 
     /// A world without descriptors.
     pub fn world(&self) -> World<'_> {
-        World { ground: self, inet: AtomicBool::new(false), census: Census::default() }
+        World {
+            ground: self,
+            inet: AtomicBool::new(false),
+            inotify: AtomicBool::new(false),
+            census: Census::default(),
+        }
     }
 }
 
@@ -79,6 +84,9 @@ pub struct World<'a> {
     ground: &'a Ground,
     /// Was an INET socket made? Then packets may be on their way after any step.
     inet: AtomicBool,
+    /// Was an inotify queue made? A second one on the same directory may hear of a file before the
+    /// first or after it: the kernel keeps them in the order of their addresses.
+    inotify: AtomicBool,
     census: Census,
 }
 
@@ -231,6 +239,9 @@ impl World<'_> {
     }
 
     fn open(&self, kind: Kind) -> sys::Result<Outcome> {
+        if kind == Kind::Inotify && self.inotify.swap(true, Ordering::Relaxed) {
+            return Ok(Outcome::Skipped);
+        }
         if kind.is_inet() {
             self.inet.store(true, Ordering::Relaxed);
         }

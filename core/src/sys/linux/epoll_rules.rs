@@ -153,6 +153,13 @@ pub struct Waiting {
 }
 
 impl Waiting {
+    /// Whether kevent() has put knotes on the queue too. Then [`Waiting::end`] may make none of some
+    /// events, where another thread was faster, and the wait has to go on.
+    #[inline]
+    pub fn has_knotes(self) -> bool {
+        self.queue.is_some_and(|queue| both_rules::inner(queue).is_some())
+    }
+
     /// The second half of [`epoll_wait`], where it did not fail: `ready` events are in `events`.
     /// Returns how many there are when knotes of kevent() on the same descriptor have been put in.
     ///
