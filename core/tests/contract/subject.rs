@@ -45,6 +45,8 @@ pub(crate) enum Need {
     Again,
     /// Activity that was reported does not go on by itself.
     Rest,
+    /// The kernel wakes once for each activity.
+    OneWake,
     /// The ident is a descriptor.
     Descriptor,
 }
@@ -86,7 +88,11 @@ pub(crate) const SUBJECTS: &[Kind] = &[
     },
     Kind { name: "WRITE socket", make: descriptor::write_socket, lacks: &[] },
     Kind { name: "WRITE pipe", make: descriptor::write_pipe, lacks: &[] },
-    Kind { name: "EXCEPT tcp", make: descriptor::except_tcp, lacks: &[] },
+    Kind {
+        name: "EXCEPT tcp",
+        make: descriptor::except_tcp,
+        lacks: &[(Need::OneWake, "tcp wakes for the urgent mark and for the byte: two edges")],
+    },
     Kind {
         name: "VNODE file",
         make: file::vnode,

@@ -2,11 +2,11 @@
 //!
 //! Linux has no call that counts signals without taking them, so there are two sources:
 //!
-//! - While a signal is watched, the kernel's handler for it is [ours](action): it counts, wakes the
+//! - While a signal is watched, the kernel's handler for it is ours (`action.rs`): it counts, wakes the
 //!   queues, and does what the program's own action would have done. A signal whose action is to be
 //!   ignored, or to end the process, is so counted too.
 //! - A signal that every thread blocks stays *pending*. A signalfd, which is only polled and never
-//!   read, wakes the queue for it; it is counted then ([pending]), and not once more when
+//!   read, wakes the queue for it; it is counted then (`pending.rs`), and not once more when
 //!   it is delivered after all.
 //!
 //! The rejected ways: reading a signalfd takes the signal from the program, and sees nothing of what

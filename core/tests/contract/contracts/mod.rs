@@ -8,7 +8,7 @@ mod threads;
 
 use super::fixture::Fixture;
 use super::subject::Kind;
-use super::subject::Need::{self, Again, Before, Descriptor, Idle, Level, Quench, Rest};
+use super::subject::Need::{self, Again, Before, Descriptor, Idle, Level, OneWake, Quench, Rest};
 
 /// One thing that holds for every knote.
 pub(crate) struct Contract {
@@ -80,7 +80,7 @@ contracts! {
     threads::level_wakes_all_waiters [Idle, Level] "a level knote wakes every waiting thread",
     threads::dispatch_goes_to_one [Idle, Quench] "with many waiters EV_DISPATCH is delivered once",
     threads::oneshot_goes_to_one [Idle, Quench] "with many waiters EV_ONESHOT is delivered once",
-    threads::clear_goes_to_one [Idle, Again, Rest, Quench] "with many waiters each activity of an EV_CLEAR knote is delivered once",
+    threads::clear_goes_to_one [Idle, Again, Rest, Quench, OneWake] "with many waiters each activity of an EV_CLEAR knote is delivered once",
     threads::delete_races_with_waiters [Before, Level] "no wait that begins after EV_DELETE returns the knote",
     threads::disable_races_with_waiters [Before, Level] "no wait that begins after EV_DISABLE returns the knote",
     threads::close_wakes_waiters [Idle] "closing a queue ends the waits on it with EBADF",
