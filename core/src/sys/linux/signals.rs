@@ -50,7 +50,14 @@ pub fn all_actions_are_told() {
     ALL_TOLD.store(true, SeqCst);
 }
 
-pub use self::action::{change_action, disguise};
+pub use self::action::{change_action, disguise, for_kernel};
+
+/// For a C library: an action has been set by the next library's function.
+pub fn action_was_set(signal: c_int) {
+    if is_watched(signal) && is_ours() {
+        action::reinstall(signal);
+    }
+}
 
 /// A program has taken a pending signal by sigwait(3) or one of its kin: no handler will see it.
 pub fn taken(signal: c_int) {

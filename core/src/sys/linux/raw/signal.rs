@@ -59,6 +59,25 @@ pub fn change_mask(how: c_int, set: u64) -> u64 {
     old
 }
 
+/// `rt_sigtimedwait(set, info, timeout)`: takes a pending signal of the set, and waits for one.
+///
+/// # Safety
+/// The kernel reads eight bytes of `set`, and the timeout, and writes a siginfo: each is null or the
+/// caller's. Pointers to nothing are EFAULT.
+#[inline]
+pub unsafe fn rt_sigtimedwait(
+    set: *const libc::sigset_t,
+    info: *mut libc::siginfo_t,
+    timeout: *const libc::timespec,
+) -> Result<c_int> {
+    // SAFETY: the caller's promise.
+    check(unsafe {
+        let (set, info, timeout) = (set as usize, info as usize, timeout as usize);
+        syscall4(Sysno::rt_sigtimedwait as usize, set, info, timeout, SIGSET_BYTES)
+    })
+    .map(|signal| signal as c_int)
+}
+
 /// `signalfd4(fd, set, SFD_CLOEXEC | SFD_NONBLOCK)`: a new descriptor (-1), or another set for one.
 #[inline]
 pub fn signalfd(fd: RawFd, set: u64) -> Result<RawFd> {

@@ -189,7 +189,7 @@ fn behind(signal: c_int, installed: &KernelAction) -> Option<KernelAction> {
 fn plain(action: &KernelAction) -> KernelAction {
     KernelAction {
         handler: action.handler,
-        flags: action.flags & !SA_RESTORER,
+        flags: action.flags & !SA_RESTORER & u32::MAX as c_ulong, // libc's are a signed int
         mask: action.mask,
         ..KernelAction::default()
     }
@@ -270,8 +270,9 @@ pub(super) fn install(guard: &Guard, signal: c_int) -> Result<()> {
     }
 }
 
-/// The program may have put a handler in the place of ours, with nobody telling.
-pub(super) fn reinstall(signal: c_int) {
+/// The program may have put a handler in the place of ours, with nobody telling, or by libc's
+/// sigaction(3) while the signal was not watched yet.
+pub(crate) fn reinstall(signal: c_int) {
     // SAFETY: only asks.
     let installed = unsafe { raw::rt_sigaction(signal, None) };
     if installed.is_ok_and(|there| entry_of(&there).is_none() && !is_left_alone(signal, &there)) {
@@ -324,31 +325,32 @@ pub fn disguise(signal: c_int, installed: KernelAction) -> KernelAction {
     }
 }
 
+/// An action as the kernel takes it: with what returns from a handler, where that is asked for.
+pub fn for_kernel(action: KernelAction) -> KernelAction {
+    with_restorer(action)
+}
+
 /// The kernel's flag for a restorer (asm/signal.h), which libc does not name.
 const SA_RESTORER: c_ulong =
     if cfg!(any(target_arch = "riscv64", target_arch = "loongarch64")) { 0 } else { 0x0400_0000 };
 
-// Debuggers and unwinders know a signal's frame by these very bytes, and by there being nothing about
-// them in the unwind tables. The nop: they look one byte before a return address.
+/// What a handler returns to. Debuggers and unwinders know a signal's frame by these very bytes, and
+/// by there being nothing about them in the unwind tables (a naked function has none).
 #[cfg(target_arch = "x86_64")]
-std::arch::global_asm!(
-    ".pushsection .text",
-    ".balign 16",
-    "nop",
-    "kqcompat_restore_rt:",
-    ".byte 0x48, 0xc7, 0xc0, 0x0f, 0x00, 0x00, 0x00", // mov $15, %rax: rt_sigreturn
-    ".byte 0x0f, 0x05",                               // syscall
-    ".popsection",
-);
+#[unsafe(naked)]
+unsafe extern "C" fn restore() {
+    std::arch::naked_asm!(
+        "nop",                                            // they look one byte before a return address
+        ".byte 0x48, 0xc7, 0xc0, 0x0f, 0x00, 0x00, 0x00", // mov $15, %rax: rt_sigreturn
+        ".byte 0x0f, 0x05",                               // syscall
+    );
+}
 
 /// x86-64 has handlers return to a function of the program's; elsewhere the kernel has its own.
 #[cfg(target_arch = "x86_64")]
 fn with_restorer(mut action: KernelAction) -> KernelAction {
-    unsafe extern "C" {
-        fn kqcompat_restore_rt();
-    }
     action.flags |= SA_RESTORER;
-    action.restorer = kqcompat_restore_rt as *const () as usize;
+    action.restorer = restore as *const () as usize + 1; // behind the nop
     action
 }
 
