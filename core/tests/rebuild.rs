@@ -171,8 +171,16 @@ fn threads_that_sleep_in_the_queue_go_on() {
     let kq = Kqueue::new().unwrap();
     let (a, mut b) = UnixStream::pair().unwrap();
     apply(&kq, &[read(a.as_raw_fd(), ADD)]).unwrap();
+    // A sleeper may also be told of the number that haunts, while it is still open.
+    let ours = (a.as_raw_fd() as usize, EVFILT_READ);
+    let wait = || loop {
+        let events = take(&kq, LONG);
+        if events.is_empty() || events.contains(&ours) {
+            return events.contains(&ours);
+        }
+    };
     std::thread::scope(|threads| {
-        let waiters: Vec<_> = (0..3).map(|_| threads.spawn(|| take(&kq, LONG))).collect();
+        let waiters: Vec<_> = (0..3).map(|_| threads.spawn(wait)).collect();
         while kq.counters().waits < 3 {
             std::thread::yield_now();
         }
@@ -184,7 +192,7 @@ fn threads_that_sleep_in_the_queue_go_on() {
         }
         b.write_all(b"1").unwrap();
         for waiter in waiters {
-            assert_eq!(waiter.join().unwrap(), [(a.as_raw_fd() as usize, EVFILT_READ)]);
+            assert!(waiter.join().unwrap(), "a sleeper was left behind");
         }
     });
 }
