@@ -11,18 +11,24 @@
 
 mod bits;
 pub(crate) mod cell;
+mod check;
 mod compare;
 mod counters;
+mod dense;
 mod fit;
+mod front;
 mod memory;
 mod policy;
 mod poll;
 mod select;
 mod serve;
 mod set;
+mod sleep;
 mod table;
+mod take;
 mod thread;
 mod timeout;
+mod unhooked;
 mod wait;
 mod watch;
 

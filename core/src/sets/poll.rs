@@ -7,9 +7,9 @@ use libc::{pollfd, timespec};
 use crate::sys::linux::raw::Result;
 
 use super::compare::first_difference;
+use super::front::{Delivered, Front, SAMPLES, Time, Update, timespec_for};
 use super::memory::Array;
 use super::policy::Policy;
-use super::serve::{Delivered, Front, SAMPLES, Time, Update, timespec_for};
 use super::set::{Kind, Set, State};
 use super::table::NOWHERE;
 use super::wait::{Calls, Wait, ppoll_now};

@@ -12,8 +12,8 @@ use crate::sys::linux::raw::{self, Result};
 
 use super::bits::{bits_of, is_set, zero};
 use super::compare::first_difference;
+use super::front::{Delivered, Front, SAMPLES, Time, Update, timespec_for};
 use super::policy::Policy;
-use super::serve::{Delivered, Front, SAMPLES, Time, Update, timespec_for};
 use super::set::{Kind, Set, State};
 use super::wait::{Calls, Wait, ZERO, ppoll_now};
 use super::watch::POLL_BITS;

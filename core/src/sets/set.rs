@@ -6,7 +6,7 @@ use super::cell::Notes;
 use super::counters::{Count, count};
 use super::memory::{Array, Zeroed};
 use super::policy::Policy;
-use super::table::{CHECKED, NOWHERE};
+use super::table::NOWHERE;
 use super::wait::Nanos;
 use super::watch::{Enrolled, POLL_BITS, Watch};
 
@@ -290,72 +290,4 @@ impl Set {
         }
         self.asked.shrink();
     }
-
-    /// Unhooked programs: what was reported at the last call may have been closed since, and its
-    /// number be another file. Asks the kernel, whose ENOENT tells. False where
-    /// the queue may not be changed here.
-    #[must_use]
-    pub(crate) fn verify_reported(&mut self) -> bool {
-        self.verified = true;
-        for at in 0..self.reported.len() {
-            let slot = self.reported[at];
-            if self.watch.table.get(slot).is_some_and(|s| s.fd >= 0)
-                && self.verify_or_distrust(slot) == Verified::Failed
-            {
-                self.doubted = true;
-                return false;
-            }
-        }
-        true
-    }
-
-    /// Compares a slot's registration with its number's file, once in a call.
-    pub(crate) fn verify_or_distrust(&mut self, slot: u32) -> Verified {
-        if self.watch.table.slot(slot).bits & CHECKED != 0 {
-            return Verified::Same;
-        }
-        if self.watch.verify(slot) {
-            self.watch.table.slot(slot).bits |= CHECKED;
-            return Verified::Same;
-        }
-        if !self.watch.may_change() {
-            return Verified::Failed;
-        }
-        count(Count::Reused);
-        self.distrust(slot, State::New);
-        Verified::Distrusted
-    }
-
-    /// The call is over: what it reported is what the next one verifies, and what was not verified.
-    pub(crate) fn end_reports(&mut self) {
-        if !std::mem::take(&mut self.verified) {
-            for at in 0..self.reporting.len() {
-                let slot = self.reporting[at];
-                self.doubted |= !self.reported.push(slot);
-            }
-            self.reporting.clear();
-            return;
-        }
-        for at in 0..self.reported.len() + self.reporting.len() {
-            let slot = match self.reported.get(at) {
-                Some(&slot) => slot,
-                None => self.reporting[at - self.reported.len()],
-            };
-            if let Some(slot) = self.watch.table.get(slot) {
-                slot.bits &= !CHECKED;
-            }
-        }
-        std::mem::swap(&mut self.reported, &mut self.reporting);
-        self.reporting.clear();
-    }
-}
-
-/// What a comparison of a registration with its number's file said.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum Verified {
-    Same,
-    /// It was another: it is asked by number now.
-    Distrusted,
-    /// It was another, and the queue may not be changed here.
-    Failed,
 }

@@ -16,9 +16,10 @@ use crate::sys::linux::fork;
 
 use super::cell;
 use super::counters::{Count, count};
+use super::front::{Front, SAMPLES};
 use super::memory::{PAGE, Region};
 use super::policy::{Policy, policy};
-use super::serve::{Front, Outcome, SAMPLES, serve};
+use super::serve::{Outcome, serve};
 use super::set::Set;
 
 /// How many sets a thread remembers.

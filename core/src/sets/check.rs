@@ -1,0 +1,75 @@
+//! Asking the kernel about all entries, and mending what it knows better.
+
+use libc::epoll_event;
+
+use crate::sys::linux::raw::Result;
+
+use super::counters::{Count, count};
+use super::front::{Front, Time};
+use super::set::{Set, State};
+use super::wait::{about_now, now};
+
+/// Asks the kernel about all entries, and mends what it knows better. Its answer is the call's
+/// unless it is 0.
+pub(crate) fn full_check<F: Front>(
+    set: &mut Set,
+    front: &mut F,
+    events: &mut [epoll_event],
+) -> Result<usize> {
+    count(Count::FullChecks);
+    let start = now();
+    let result = front.whole(set, Time::Now);
+    let end = now();
+    set.check_cost = end - start;
+    set.checked_at = about_now();
+    set.reconsider_sometimes(set.checked_at);
+    let found = result?;
+    if found > 0 {
+        repair(set, front);
+        set.note_kernel_reports(front, found);
+    }
+    doubt_events(set, front, events);
+    if found == 0 {
+        front.restore(set);
+    }
+    Ok(found)
+}
+
+/// The kernel's call has reported entries: are those that are registered still what they were?
+pub(crate) fn repair<F: Front>(set: &mut Set, front: &mut F) {
+    if set.watch.queue().is_none() || !set.watch.may_change() {
+        return;
+    }
+    front.each_reported(set, &mut |set, fd| {
+        if let Some(slot) = set.watch.table.find(fd)
+            && !set.watch.verify(slot)
+        {
+            count(Count::Reused);
+            set.distrust(slot, State::New);
+        }
+    });
+}
+
+/// Does the queue report what the kernel does not? Then a registration is of an old file.
+fn doubt_events<F: Front>(set: &mut Set, front: &mut F, events: &mut [epoll_event]) {
+    if set.watch.queue().is_none() || !set.watch.may_change() {
+        return;
+    }
+    let Ok(taken) = set.watch.ready(events) else { return set.rebuild(true) };
+    for event in taken {
+        match set.watch.slot_of(event) {
+            None => {
+                count(Count::Stale);
+                set.rebuild(false);
+                return;
+            }
+            Some(slot) => {
+                let s = *set.watch.table.slot(slot);
+                if !front.is_reported(set, s.index) && !set.watch.verify(slot) {
+                    count(Count::Reused);
+                    set.distrust(slot, State::New);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,103 @@
+//! Taking what the queue has.
+
+use libc::epoll_event;
+
+use crate::hooks;
+
+use super::counters::{Count, count};
+use super::front::{Delivered, Front};
+use super::policy::Policy;
+use super::set::{Set, State};
+use super::unhooked::Verified;
+
+/// How far it went.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Taken {
+    All,
+    /// So many that the kernel's own call is faster.
+    Dense,
+    /// The engine cannot go on.
+    Failed,
+}
+
+/// Takes what the queue has and gives it to the caller; adds the number of results.
+pub(crate) fn take<F: Front>(
+    set: &mut Set,
+    front: &mut F,
+    policy: Policy,
+    limit: usize,
+    events: &mut [epoll_event],
+    results: &mut usize,
+) -> Taken {
+    let all = policy == Policy::RegisterAtFirstSight;
+    let limit = if all { usize::MAX } else { limit };
+    let unhooked = !hooks::are_complete();
+    let mut rebuilt = 0;
+    'round: loop {
+        if set.watch.queue().is_none() {
+            return Taken::All;
+        }
+        let room = events.len().min(limit.saturating_add(1));
+        let Ok(taken) = set.watch.ready(&mut events[..room]) else {
+            // The number is not our queue any more: the program closed what it did not open.
+            recover(set, true);
+            return Taken::Failed;
+        };
+        let full = taken.len() == room;
+        let mut again = false;
+        for event in taken {
+            let Some(slot) = set.watch.slot_of(event) else {
+                // A registration that ended without being deleted: its number means another file,
+                // and a dup of the old one lives on. It cannot be addressed, so the queue goes.
+                count(Count::Stale);
+                rebuilt += 1;
+                if !recover(set, false) || set.broken || !all || rebuilt > 3 {
+                    return Taken::Failed;
+                }
+                set.enroll_some(policy);
+                continue 'round;
+            };
+            if unhooked {
+                match set.verify_or_distrust(slot) {
+                    Verified::Same => {}
+                    Verified::Distrusted => continue,
+                    Verified::Failed => return Taken::Failed,
+                }
+            }
+            let index = set.watch.table.slot(slot).index;
+            match front.deliver(set, index, event.events as u16) {
+                Delivered::Results(more) => {
+                    *results += more;
+                    if unhooked && !set.reporting.push(slot) {
+                        return Taken::Failed;
+                    }
+                }
+                Delivered::Again => again = true,
+                Delivered::Nothing => {
+                    // It would wake us for ever. Asked by number it does not: select knows what
+                    // maps to nothing.
+                    if !set.watch.may_change() {
+                        return Taken::Failed;
+                    }
+                    set.distrust(slot, State::Unfit);
+                }
+            }
+        }
+        if *results > limit {
+            return Taken::Dense;
+        }
+        // Level-triggered events go to the end of the queue's list, so one that comes again says
+        // that all have come.
+        if !full || again {
+            return Taken::All;
+        }
+    }
+}
+
+fn recover(set: &mut Set, lost: bool) -> bool {
+    let may = set.watch.may_change();
+    if may {
+        set.rebuild(lost);
+    }
+    may
+}
