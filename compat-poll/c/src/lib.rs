@@ -45,6 +45,11 @@ unsafe impl<F: Fn() -> Result<usize>> Calls for Libc<F> {
         (self.0)()
     }
 
+    #[inline]
+    fn test_cancel(&self) {
+        test_cancel();
+    }
+
     unsafe fn ppoll(
         &self,
         fds: *mut pollfd,
@@ -94,7 +99,6 @@ fn to_c(result: Result<usize>) -> c_int {
 /// As for poll(2).
 #[unsafe(no_mangle)]
 pub unsafe extern "C-unwind" fn poll(fds: *mut pollfd, nfds: nfds_t, timeout: c_int) -> c_int {
-    test_cancel();
     let own = || match POLL.get() {
         // SAFETY: the caller's promise.
         Some(next) => returned(unsafe { next(fds, nfds, timeout) }.into()),
@@ -122,7 +126,6 @@ pub unsafe extern "C-unwind" fn ppoll(
     timeout: *const timespec,
     sigmask: *const sigset_t,
 ) -> c_int {
-    test_cancel();
     // SAFETY: null, or the caller's; libc reads it in the same way.
     let time = unsafe { timeout.as_ref() }.copied();
     if time.is_some_and(|t| t.tv_sec < 0 || !(0..1_000_000_000).contains(&t.tv_nsec)) {

@@ -61,6 +61,11 @@ unsafe impl<F: Fn() -> Result<usize>> Calls for Libc<F> {
         (self.0)()
     }
 
+    #[inline]
+    fn test_cancel(&self) {
+        test_cancel();
+    }
+
     unsafe fn ppoll(
         &self,
         fds: *mut pollfd,
@@ -118,7 +123,6 @@ pub unsafe extern "C-unwind" fn select(
     exceptfds: *mut fd_set,
     timeout: *mut timeval,
 ) -> c_int {
-    test_cancel();
     // SAFETY: null, or the caller's; libc reads it in the same way.
     let begun = match unsafe { timeout.as_ref() }.map(|t| SelectTimeout::begin(*t)) {
         Some(Err(_)) => return fail(EINVAL),
@@ -172,7 +176,6 @@ pub unsafe extern "C-unwind" fn pselect(
     timeout: *const timespec,
     sigmask: *const sigset_t,
 ) -> c_int {
-    test_cancel();
     // SAFETY: null, or the caller's; libc reads it in the same way.
     let time = unsafe { timeout.as_ref() }.copied();
     if time.is_some_and(|t| t.tv_sec < 0 || !(0..1_000_000_000).contains(&t.tv_nsec)) {

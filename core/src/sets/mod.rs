@@ -61,6 +61,7 @@ pub unsafe fn poll<C: Calls>(fds: *mut pollfd, nfds: usize, wait: &Wait<'_, C>) 
         count(Count::Handed);
         return wait.calls.own();
     }
+    wait.calls.test_cancel();
     match thread::call(&mut poll::PollCall { fds, len: nfds, wait }) {
         Outcome::Own(result) | Outcome::Ours(result) => result,
         Outcome::Another => wait.calls.own(),
@@ -97,6 +98,7 @@ pub unsafe fn select<C: Calls>(
         count(Count::Handed);
         return (wait.calls.own(), AnsweredBy::Own);
     }
+    wait.calls.test_cancel();
     match thread::call(&mut select::SelectCall { nfds, sets, wait }) {
         Outcome::Own(result) => (result, AnsweredBy::Own),
         Outcome::Ours(result) => (result, AnsweredBy::Engine),

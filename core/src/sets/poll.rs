@@ -55,6 +55,18 @@ impl<C: Calls> PollCall<'_, C> {
         }
     }
 
+    /// Removes what the last call reported, as this one will whatever it says, so that one pass
+    /// tells that nothing has changed.
+    #[inline]
+    fn forget_told(&self, set: &mut Set) {
+        let len = std::mem::take(&mut set.told_len);
+        for &index in &set.told[..len] {
+            if (index as usize) < self.len {
+                self.report(index as usize, 0);
+            }
+        }
+    }
+
     /// The first entry at or after `from` that is not as remembered.
     #[inline]
     fn difference(&self, set: &Set, from: usize) -> usize {
@@ -227,6 +239,7 @@ impl<C: Calls> Front for PollCall<'_, C> {
     }
 
     fn update(&mut self, set: &mut Set, policy: Policy) -> Update {
+        self.forget_told(set);
         let mut at = self.difference(set, 0);
         if at == self.len && self.len == set.len {
             return Update::Done;
@@ -236,7 +249,7 @@ impl<C: Calls> Front for PollCall<'_, C> {
         while at < kept {
             let new = self.read(at);
             if word(new) == word(Self::remembered(set, at)) {
-                // Only what was reported last time.
+                // Only what was reported last time, or what the kernel's call left.
                 self.report(at, 0);
             } else {
                 changed += 1;
@@ -259,7 +272,7 @@ impl<C: Calls> Front for PollCall<'_, C> {
     }
 
     #[inline]
-    fn deliver(&mut self, _set: &mut Set, index: u32, bits: u16) -> Delivered {
+    fn deliver(&mut self, set: &mut Set, index: u32, bits: u16) -> Delivered {
         let entry = self.read(index as usize);
         if entry.revents != 0 {
             return Delivered::Again;
@@ -270,6 +283,10 @@ impl<C: Calls> Front for PollCall<'_, C> {
             return Delivered::Nothing;
         }
         self.report(index as usize, bits);
+        if let Some(place) = set.told.get_mut(set.told_len) {
+            *place = index;
+            set.told_len += 1;
+        }
         Delivered::Results(1)
     }
 

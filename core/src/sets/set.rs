@@ -14,6 +14,9 @@ use super::watch::{Enrolled, POLL_BITS, Watch};
 /// call never is.
 const AGE: u32 = 2;
 
+/// See [`Set::told`].
+pub(crate) const TOLD: usize = 8;
+
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct Set {
@@ -36,6 +39,9 @@ pub(crate) struct Set {
     pub(crate) asked_changed: bool,
     /// poll: the array for the kernel. Place 0 is the queue.
     pub(crate) pollfds: Array<libc::pollfd>,
+    /// poll: places in the caller's array where the last call left something, the first few.
+    pub(crate) told: [u32; TOLD],
+    pub(crate) told_len: usize,
     /// select: bitmaps (see there).
     pub(crate) bitmaps: Array<u64>,
     /// Slots whose entry is being looked for.
@@ -109,6 +115,8 @@ impl Set {
         asked: Array::EMPTY,
         asked_changed: false,
         pollfds: Array::EMPTY,
+        told: [0; TOLD],
+        told_len: 0,
         bitmaps: Array::EMPTY,
         leaving: Array::EMPTY,
         reported: Array::EMPTY,

@@ -7,12 +7,12 @@
 use std::cell::Cell as Slot;
 use std::ffi::c_void;
 use std::ptr::null_mut;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering, compiler_fence};
 
 use libc::epoll_event;
 
 use crate::hooks::process::{self, Whose};
-use crate::sys::linux::fork;
+use crate::sys::linux::{fork, raw};
 
 use super::cell;
 use super::counters::{Count, count};
@@ -64,8 +64,9 @@ pub(super) fn call<F: Front>(front: &mut F) -> Outcome {
         return Outcome::Own(front.own());
     };
     let outcome = thread.call(front);
-    // A release store: a handler on this very thread sees it after all that was done before.
-    thread.busy.store(false, Ordering::Release);
+    // A handler on this very thread sees it after all that was done before.
+    compiler_fence(Ordering::Release);
+    thread.busy.store(false, Ordering::Relaxed);
     outcome
 }
 
@@ -94,12 +95,16 @@ fn enter() -> Option<&'static mut Thread> {
     if thread.is_null() {
         thread = begin()?;
     }
-    // SAFETY: a Thread that `begin` made, of this thread alone. A handler that comes in between
-    // sees `busy` and goes away; only `busy` is read before that is known, through a shared
-    // reference.
-    if unsafe { &(*thread).busy }.swap(true, Ordering::Acquire) {
+    // SAFETY: a Thread that `begin` made, of this thread alone. Only `busy` is read before it is
+    // known that there is no other reference, through a shared one.
+    let busy = unsafe { &(*thread).busy };
+    // No other thread looks, and a handler that comes between the two has ended, and left things as
+    // they were, before the second: no need for an atomic exchange, the dearest thing in a call.
+    if busy.load(Ordering::Relaxed) {
         return None;
     }
+    busy.store(true, Ordering::Relaxed);
+    compiler_fence(Ordering::Acquire);
     // SAFETY: as above; `busy` says that there is no other reference.
     let thread = unsafe { &mut *thread };
     if thread.generation != fork::generation() {
@@ -149,7 +154,7 @@ unsafe extern "C" fn thread_ends(thread: *mut c_void) {
         set.free();
     }
     // SAFETY: mapped by `begin` with this length; nobody has a pointer to it any more.
-    let _ = unsafe { crate::sys::linux::raw::munmap(thread.cast(), LENGTH) };
+    let _ = unsafe { raw::munmap(thread.cast(), LENGTH) };
 }
 
 const LENGTH: usize = size_of::<Thread>().next_multiple_of(PAGE);
@@ -168,7 +173,7 @@ impl Thread {
     fn call<F: Front>(&mut self, front: &mut F) -> Outcome {
         self.clock = self.clock.wrapping_add(1);
         let unproven = front.unproven();
-        if !unproven.iter().all(|&range| self.is_proven(range)) {
+        if !unproven.iter().all(|&range| self.is_proven(range) || self.is_shown(range)) {
             count(Count::Handed);
             let result = front.own();
             if result.is_ok() {
@@ -277,13 +282,31 @@ impl Thread {
             })
     }
 
+    /// [`Policy::RegisterAtFirstSight`] does not wait for a call to show that the memory is there: it
+    /// has the kernel make it ready to be written, which fails where poll would say EFAULT. (Linux
+    /// 5.14; before, and for a mask that is only readable, this policy begins at the second call.)
+    #[inline]
+    fn is_shown(&mut self, range: (usize, usize)) -> bool {
+        if policy() != Policy::RegisterAtFirstSight {
+            return false;
+        }
+        let (begin, end) = pages(range);
+        let begin = std::ptr::without_provenance_mut(begin);
+        // SAFETY: populating pages changes nothing that is in them.
+        let shown =
+            unsafe { raw::madvise(begin, end - begin.addr(), libc::MADV_POPULATE_WRITE).is_ok() };
+        if shown {
+            self.learn(range);
+        }
+        shown
+    }
+
     /// The kernel has accepted this memory: whole pages are alike.
-    fn learn(&mut self, (address, len): (usize, usize)) {
-        if self.is_proven((address, len)) {
+    fn learn(&mut self, range: (usize, usize)) {
+        if self.is_proven(range) {
             return;
         }
-        let mut begin = address & !(PAGE - 1);
-        let mut end = (address + len).next_multiple_of(PAGE);
+        let (mut begin, mut end) = pages(range);
         for range in &mut self.proven {
             if range.0 <= end && begin <= range.1 && range.1 > 0 {
                 (begin, end) = (begin.min(range.0), end.max(range.1));
@@ -293,4 +316,10 @@ impl Thread {
         self.proven.rotate_right(1);
         self.proven[0] = (begin, end);
     }
+}
+
+/// The pages of a range, as (begin, end).
+fn pages((address, len): (usize, usize)) -> (usize, usize) {
+    let end = address.saturating_add(len);
+    (address & !(PAGE - 1), end.checked_next_multiple_of(PAGE).unwrap_or(end))
 }

@@ -16,6 +16,10 @@ pub unsafe trait Calls {
     /// The kernel's.
     fn own(&self) -> Result<usize>;
 
+    /// Where calls are cancellation points: acts on a pending cancellation, also if the call will
+    /// not block. Nothing that needs to be dropped is alive in whoever calls this.
+    fn test_cancel(&self) {}
+
     /// `ppoll(fds, nfds, timeout, sigmask)`.
     ///
     /// # Safety
