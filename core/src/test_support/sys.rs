@@ -152,10 +152,11 @@ pub fn close(fd: RawFd) -> Result<()> {
     Errno::result(unsafe { libc::close(fd) }).map(drop)
 }
 
-/// Closes every number from this one on.
+/// Closes every number from this one on, by raw system calls: also the queue that a preloaded
+/// library, which hides it from close(2), may have made for the poll of Rust's own start.
 pub fn close_from(first: RawFd) {
     for fd in super::leak::open_descriptors().into_keys().filter(|fd| *fd >= first) {
-        close(fd).expect("it is open");
+        raw::close(fd).expect("it is open");
     }
 }
 
