@@ -12,6 +12,7 @@ use nix::errno::Errno;
 use super::raw::{self, Result};
 
 const PAGE: usize = 4096;
+const WORD: usize = size_of::<u64>();
 const READ: usize = 1;
 const WRITE: usize = 2;
 
@@ -28,8 +29,10 @@ pub(crate) fn check_readable(at: *const u8, len: usize) -> Result<()> {
 /// - `EFAULT`: some of the memory cannot be written.
 ///
 /// # Safety
-/// Nobody else uses the memory meanwhile: a word of each page is written over and restored.
+/// Nobody else uses the memory meanwhile: a word of it on each page is written over and restored. It
+/// is none at all, or a word at least.
 pub(crate) unsafe fn check_writable(at: *mut u8, len: usize) -> Result<()> {
+    debug_assert!(len == 0 || len >= WORD);
     check(at as usize, len, READ | WRITE)
 }
 
@@ -41,38 +44,42 @@ fn check(at: usize, len: usize, wanted: usize) -> Result<()> {
     if at < PAGE {
         return Err(Errno::EFAULT); // null, and what lies at its feet; to the call below it is "none"
     }
-    let end = at.checked_add(len - 1).ok_or(Errno::EFAULT)?;
-    for page in at / PAGE..=end / PAGE {
+    let end = at.checked_add(len).ok_or(Errno::EFAULT)?;
+    for page in at / PAGE..=(end - 1) / PAGE {
         let slot = &GOOD[page % GOOD.len()];
         let known = slot.load(Ordering::Relaxed);
         if known / 4 == page && known & wanted == wanted {
             continue;
         }
-        ask(page * PAGE, wanted)?;
+        ask(at.max(page * PAGE), end, wanted)?;
         slot.store((page * 4) | wanted, Ordering::Relaxed);
     }
     Ok(())
 }
 
-/// Asks the kernel about a page, by system calls that copy eight bytes and do nothing else. (Not
-/// madvise: it does not make a stack grow, as a touch does.)
+/// Asks the kernel about the page of `at`, by system calls that copy eight bytes and do nothing else.
+/// (Not madvise: it does not make a stack grow, as a touch does.)
+///
+/// What is written over lies between `at` and `end`, or just before `end`, in the caller's array and
+/// nowhere else: the rest of the page is other threads', or holds the frames of this very function.
 #[cold]
-fn ask(page: usize, wanted: usize) -> Result<()> {
+fn ask(at: usize, end: usize, wanted: usize) -> Result<()> {
     const NO_SUCH_HOW: i32 = 99;
-    let at = page as *mut u64;
     // rt_sigprocmask reads the new set first, and finds out then that there is no such operation.
     // SAFETY: changes nothing.
-    match unsafe { raw::rt_sigprocmask(NO_SUCH_HOW, at.cast(), null_mut()) } {
+    match unsafe { raw::rt_sigprocmask(NO_SUCH_HOW, (at / PAGE * PAGE) as *const _, null_mut()) } {
         Err(Errno::EFAULT) => return Err(Errno::EFAULT),
         _ if wanted & WRITE == 0 => return Ok(()),
         _ => {}
     }
-    // SAFETY: the page can be read; it is aligned.
-    let saved = unsafe { at.read_volatile() };
+    // Where less than a word lies on the page, it begins on the one before, which was asked about.
+    let at = at.min(end - WORD) as *mut u64;
+    // SAFETY: the pages can be read. The caller's memory may lie anywhere.
+    let saved = unsafe { at.read_unaligned() };
     // SAFETY: `check_writable`'s promise lets us write there; the old mask goes to `at`.
     unsafe { raw::rt_sigprocmask(NO_SUCH_HOW, std::ptr::null(), at.cast()) }?;
     // SAFETY: the kernel could write there, so we can.
-    unsafe { at.write_volatile(saved) };
+    unsafe { at.write_unaligned(saved) };
     Ok(())
 }
 
@@ -89,15 +96,79 @@ mod tests {
         assert!(memory.iter().all(|&b| b == 7));
     }
 
+    /// As if this were the first call.
+    fn forget() {
+        GOOD.iter().for_each(|slot| slot.store(0, Ordering::Relaxed));
+    }
+
+    /// Whatever lies on the same page: it may be another thread's.
+    #[test]
+    fn only_the_callers_own_memory_is_touched() {
+        use std::sync::atomic::AtomicU64;
+        const ROUNDS: u64 = 20_000;
+        #[repr(align(4096))]
+        struct Page([AtomicU64; PAGE / 8]);
+        let page = Page([const { AtomicU64::new(0) }; PAGE / 8]);
+        std::thread::scope(|scope| {
+            for theirs in [&page.0[0], &page.0[99], &page.0[108], &page.0[511]] {
+                scope.spawn(|| {
+                    for _ in 0..ROUNDS {
+                        theirs.fetch_add(1, Ordering::Relaxed);
+                    }
+                });
+            }
+            let ours = (&raw const page.0[100]).cast_mut().cast::<u8>();
+            while page.0[0].load(Ordering::Relaxed) < ROUNDS {
+                forget();
+                // SAFETY: these eight words are ours, and atomics may be written.
+                unsafe { check_writable(ours, 64) }.unwrap();
+                // SAFETY: as above; odd addresses.
+                unsafe { check_writable(ours.add(1), 62) }.unwrap();
+            }
+        });
+        for theirs in [0, 99, 108, 511] {
+            assert_eq!(page.0[theirs].load(Ordering::Relaxed), ROUNDS, "word {theirs}");
+        }
+    }
+
+    /// An array on the stack: its page is that of the frames of the check itself, too.
+    #[test]
+    fn an_array_may_lie_anywhere_on_the_stack() {
+        #[inline(never)]
+        fn deeper(levels: usize) -> usize {
+            let mut array = [0xA5_u8; 64];
+            forget();
+            // SAFETY: this frame's own.
+            unsafe { check_writable(std::hint::black_box(array.as_mut_ptr()), 64) }.unwrap();
+            assert!(array.iter().all(|&byte| byte == 0xA5));
+            if levels == 0 { 0 } else { deeper(levels - 1) + 1 }
+        }
+        // Frames are some multiple of 16 bytes, so that the array comes to lie at many places of a
+        // page.
+        assert_eq!(deeper(1000), 1000);
+    }
+
+    #[test]
+    fn a_word_may_lie_on_two_pages() {
+        let mut memory = vec![7_u8; 3 * PAGE];
+        let next = memory.as_ptr().align_offset(PAGE) + PAGE;
+        for beyond in 1..=9 {
+            forget();
+            // SAFETY: within the vector.
+            unsafe { check_writable(memory.as_mut_ptr().add(next + beyond - 64), 64) }.unwrap();
+            assert!(memory.iter().all(|&b| b == 7));
+        }
+    }
+
     #[test]
     fn bad_memory_is_efault() {
         let null = null_mut::<u8>();
         assert_eq!(check_readable(null, 1), Err(Errno::EFAULT));
         // SAFETY: nobody uses these addresses.
-        assert_eq!(unsafe { check_writable(null, 1) }, Err(Errno::EFAULT));
+        assert_eq!(unsafe { check_writable(null, 8) }, Err(Errno::EFAULT));
         let read_only = check as *const fn() as *mut u8;
         // SAFETY: code is not written by anybody.
-        assert_eq!(unsafe { check_writable(read_only, 1) }, Err(Errno::EFAULT));
+        assert_eq!(unsafe { check_writable(read_only, 8) }, Err(Errno::EFAULT));
         check_readable(read_only, 1).unwrap();
         assert_eq!(check_readable(usize::MAX as *const u8, 64), Err(Errno::EFAULT));
         assert_eq!(check_readable(null, 0), Ok(()));
