@@ -47,6 +47,9 @@ suite! {
     every_queue_is_told
     a_queue_of_a_thread_that_does_not_see_it_pending_is_told
     signals_while_disabled_are_counted
+    what_is_deleted_or_disabled_leaves_the_queue_quiet
+    a_dispatched_knote_is_quiet_until_enabled
+    what_stays_pending_may_wake_for_nothing
     a_handler_installed_later_is_found_at_the_next_call
     an_action_that_was_saved_and_set_again_is_the_one_that_was_saved
     more_actions_than_are_remembered
@@ -528,6 +531,90 @@ fn signals_while_disabled_are_counted() {
     send_to_process(SIGUSR1);
     assert_eq!(now(&kq).len(), 1);
     assert_eq!(delete(&kq, SIGUSR1), Err(Errno::ENOENT));
+}
+
+/// After its signal came, and whatever came for the others.
+fn what_is_deleted_or_disabled_leaves_the_queue_quiet() {
+    catch(SIGUSR1, 0);
+    catch(SIGUSR2, 0);
+    let order = |flag| [change(SIGUSR1, EVFILT_SIGNAL, flag, FilterFlag::empty())];
+    for blocked in [false, true] {
+        for flag in [EvFlags::EV_DELETE, EvFlags::EV_DISABLE] {
+            let kq = queue_of(SIGUSR1);
+            watch(&kq, SIGUSR2);
+            if blocked {
+                block(&[SIGUSR1, SIGUSR2]);
+            }
+            send_to_process(SIGUSR1);
+            assert!(is_readable(&kq));
+            apply(&kq, &order(flag)).unwrap();
+            assert!(!is_readable(&kq), "{flag:?}, {blocked}");
+            assert_eq!(counts(&kq), []);
+            if flag == EvFlags::EV_DISABLE {
+                apply(&kq, &order(EvFlags::EV_ENABLE)).unwrap();
+                assert!(is_readable(&kq));
+                assert_eq!(counts(&kq), [(SIGUSR1, 1)]);
+                assert!(!is_readable(&kq));
+            } else {
+                watch(&kq, SIGUSR1);
+                assert!(blocked || !is_readable(&kq));
+                assert_eq!(counts(&kq), [], "it came before");
+                assert!(!is_readable(&kq));
+            }
+            unblock(&[SIGUSR1, SIGUSR2]);
+            assert_eq!(counts(&kq), []);
+            // The other one's signal is not lost.
+            if blocked {
+                block(&[SIGUSR1, SIGUSR2]);
+            }
+            send_to_process(SIGUSR1);
+            send_to_process(SIGUSR2);
+            apply(&kq, &order(flag)).unwrap();
+            assert!(is_readable(&kq));
+            assert_eq!(counts(&kq), [(SIGUSR2, 1)]);
+            assert!(!is_readable(&kq), "{flag:?}, {blocked}");
+            unblock(&[SIGUSR1, SIGUSR2]);
+        }
+    }
+}
+
+fn a_dispatched_knote_is_quiet_until_enabled() {
+    catch(SIGUSR1, 0);
+    let kq = Kqueue::new().unwrap();
+    let order = |flag| [change(SIGUSR1, EVFILT_SIGNAL, flag, FilterFlag::empty())];
+    apply(&kq, &order(ADD | EvFlags::EV_DISPATCH)).unwrap();
+    for _ in 0..3 {
+        send_to_process(SIGUSR1);
+        assert_eq!(now(&kq)[0].data(), 1);
+        send_to_process(SIGUSR1);
+        send_to_process(SIGUSR1);
+        assert!(!is_readable(&kq));
+        assert_eq!(counts(&kq), []);
+        apply(&kq, &order(EvFlags::EV_ENABLE)).unwrap();
+        assert!(is_readable(&kq));
+        assert_eq!(now(&kq)[0].data(), 2);
+        assert!(!is_readable(&kq));
+        apply(&kq, &order(EvFlags::EV_ENABLE)).unwrap();
+        assert!(!is_readable(&kq));
+    }
+}
+
+/// See docs/deviations.md: a signalfd wakes for every signal, whatever is new of it.
+fn what_stays_pending_may_wake_for_nothing() {
+    catch(SIGUSR2, 0);
+    block(&[SIGUSR1]);
+    let kq = queue_of(SIGUSR1);
+    send_to_process(SIGUSR1);
+    assert_eq!(counts(&kq), [(SIGUSR1, 1)]);
+    assert!(!is_readable(&kq));
+    let changed = || watch(&kq, SIGHUP);
+    let sent = || send_to_process(SIGUSR2);
+    for happens in [&sent as &dyn Fn(), &changed] {
+        happens();
+        assert!(is_readable(&kq), "if not, docs/deviations.md need not say so");
+        assert_eq!(counts(&kq), []);
+        assert!(!is_readable(&kq));
+    }
 }
 
 /// See docs/deviations.md: what comes between goes to the program's handler only.

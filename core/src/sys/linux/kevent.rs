@@ -209,6 +209,9 @@ fn scan(caller: Caller, sink: &mut Sink, timeout: Option<&timespec>, wait: Wait)
         if let Some(deadline) = deadline {
             let nanos = deadline.saturating_sub(timer::now(false));
             at_once = nanos == 0;
+            if at_once && n == 0 && !untold() {
+                break; // the kernel has looked once more when the time was over
+            }
             left = Some(timer::timespec(nanos));
         }
     }

@@ -263,6 +263,9 @@ impl Soft {
 
     /// Makes the queue's descriptor ready if, and only if, somebody stands in the line.
     fn announce(&mut self) {
+        if self.shared.signals.take_unlooked() {
+            self.collect_signals();
+        }
         if self.line.is_empty() && self.forced.is_empty() && self.spilt.is_empty() {
             self.bell.hush()
         } else {

@@ -57,11 +57,7 @@ impl Signal {
 
     /// Has the queue woken by it, or not.
     pub(crate) fn rest(&self, enabled: bool, side: &mut Side) -> Result<()> {
-        side.listen(self.signal, enabled)?;
-        if enabled && self.is_ready() {
-            side.ring(); // it came before we listened
-        }
-        Ok(())
+        side.listen(self.signal, enabled)
     }
 
     /// The knote goes.
@@ -79,6 +75,8 @@ pub(crate) struct Side {
     signalfd: Option<RawFd>,
     /// Of a signal that is pending it is not known yet whether a thread will take it.
     pub(crate) is_open: bool,
+    /// Knotes may have something to report that the ringer does not tell of.
+    unlooked: bool,
 }
 
 impl Side {
@@ -120,14 +118,18 @@ impl Side {
             return Ok(());
         }
         ringer.set(signal, on);
+        // It may have come before we listened; or the ringer was rung for it, and for others too.
+        self.unlooked = true;
+        if !on {
+            ringer.hush();
+        }
         // Tells at once of what is pending already.
         raw::signalfd(signalfd, self.mask()).map(drop)
     }
 
-    fn ring(&self) {
-        if let Some(ringer) = self.ringer {
-            ringer.ring();
-        }
+    /// Whether knotes may have something to report that nobody was told of; once.
+    pub(crate) fn take_unlooked(&mut self) -> bool {
+        std::mem::take(&mut self.unlooked)
     }
 
     /// Counts what has become pending.

@@ -111,9 +111,16 @@ impl Ringer {
         }
     }
 
-    /// Closes the eventfd, once nobody is about to write to it.
-    pub(super) fn retire(&self) {
-        self.mask.store(0, SeqCst);
+    /// What it was rung for is no longer wanted: the queue must not be ready for that. Whoever needs
+    /// it to be ready for another signal rings another bell.
+    pub(super) fn hush(&self) {
+        self.wait_until_quiet();
+        // EAGAIN: it was not rung.
+        let _ = raw::read(self.fd.load(SeqCst), &mut [0; 8]);
+    }
+
+    /// Waits until nobody is about to ring that has seen the mask as it was.
+    fn wait_until_quiet(&self) {
         // Not for ever: in a handler that has interrupted one that rings, we would wait for
         // ourselves. (Then that one writes to a closed number, or what has become of it: a program
         // that closes queues in nested handlers is on its own.)
@@ -123,6 +130,12 @@ impl Ringer {
             }
             raw::sched_yield();
         }
+    }
+
+    /// Closes the eventfd, once nobody is about to write to it.
+    pub(super) fn retire(&self) {
+        self.mask.store(0, SeqCst);
+        self.wait_until_quiet();
         let _ = raw::close(self.fd.swap(-1, SeqCst));
         self.in_use.store(false, SeqCst);
     }
