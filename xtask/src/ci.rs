@@ -1,0 +1,71 @@
+//! `cargo xtask ci`: the steps of continuous integration. `.ci/run` installs what a fresh machine
+//! lacks, and then does nothing else.
+
+use std::time::Instant;
+
+use anyhow::Result;
+use clap::ValueEnum;
+
+use crate::man;
+use crate::run::cargo;
+
+/// One step.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum Step {
+    /// The libraries and tools, optimised
+    Build,
+    /// All tests
+    Test,
+    /// The formatting
+    Fmt,
+    /// The lints
+    Clippy,
+    /// The documentation, and its links
+    Doc,
+    /// The manual pages
+    Man,
+    /// libevent's regression suite, on the kernel's calls and on ours
+    Regress,
+}
+
+impl Step {
+    fn run(self) -> Result<()> {
+        const WARNINGS: (&str, &str) = ("RUSTDOCFLAGS", "-D warnings");
+        const CLIPPY: &[&str] =
+            &["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"];
+        const REGRESS: &[&str] = &[
+            "run",
+            "--release",
+            "--locked",
+            "--package",
+            "regress",
+            "--",
+            "--tests",
+            "main/,et/,signal/,bufferevent/,thread/,listener/,test-*",
+        ];
+        match self {
+            Self::Build => cargo(&["build", "--release", "--locked"], &[]),
+            Self::Test => cargo(&["test", "--workspace", "--locked"], &[]),
+            Self::Fmt => cargo(&["fmt", "--all", "--check"], &[]),
+            Self::Clippy => cargo(CLIPPY, &[]),
+            Self::Doc => cargo(&["doc", "--workspace", "--no-deps", "--locked"], &[WARNINGS]),
+            Self::Man => man::lint(),
+            Self::Regress => cargo(REGRESS, &[]),
+        }
+    }
+}
+
+/// Runs the steps that are named, or all.
+///
+/// # Errors
+/// That of the first step that fails; later ones are not run.
+pub(crate) fn run(steps: &[Step]) -> Result<()> {
+    let steps = if steps.is_empty() { Step::value_variants() } else { steps };
+    let began = Instant::now();
+    for step in steps {
+        println!("\n=== {step:?} ({} s)", began.elapsed().as_secs());
+        step.run()?;
+    }
+    println!("\n=== Done ({} s)", began.elapsed().as_secs());
+    Ok(())
+}

@@ -1,0 +1,63 @@
+//! The commands that are repeated in this repository; `cargo xtask --help` lists them.
+
+mod ci;
+mod dist;
+mod man;
+mod run;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// The commands that are repeated in this repository
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Does what continuous integration does: builds, tests, lints
+    Ci {
+        /// Only these steps, in this order [default: all]
+        #[arg(value_name = "STEP")]
+        steps: Vec<ci::Step>,
+    },
+    /// Lays libraries, headers, pkg-config files and manual pages under a prefix
+    Dist(dist::Dist),
+    /// Checks the manual pages
+    Man,
+}
+
+fn main() -> ExitCode {
+    let done = match Cli::parse().command {
+        Command::Ci { steps } => ci::run(&steps),
+        Command::Dist(dist) => dist.run(),
+        Command::Man => man::lint(),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("xtask: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The folder of the repository.
+fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        super::Cli::command().debug_assert();
+    }
+}
