@@ -12,7 +12,8 @@ use anyhow::{Context, Result, bail};
 /// If the folder cannot be read.
 pub(crate) fn pages() -> Result<Vec<PathBuf>> {
     let folder = crate::root().join("docs/man");
-    let entries = fs::read_dir(&folder).with_context(|| format!("cannot read {}", folder.display()))?;
+    let entries =
+        fs::read_dir(&folder).with_context(|| format!("cannot read {}", folder.display()))?;
     let mut pages = entries.map(|entry| Ok(entry?.path())).collect::<Result<Vec<_>>>()?;
     pages.sort();
     Ok(pages)

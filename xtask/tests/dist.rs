@@ -116,7 +116,9 @@ fn a_package_is_laid_elsewhere_than_it_is_used() {
     for name in LIBRARIES {
         let lib = prefix.join("lib/here");
         let version = env!("CARGO_PKG_VERSION");
-        assert!(fs::symlink_metadata(lib.join(format!("lib{name}.so.{version}"))).unwrap().is_file());
+        assert!(
+            fs::symlink_metadata(lib.join(format!("lib{name}.so.{version}"))).unwrap().is_file()
+        );
         assert_eq!(
             fs::canonicalize(lib.join(format!("lib{name}.so"))).unwrap(),
             fs::canonicalize(lib.join(format!("lib{name}.so.{version}"))).unwrap()
