@@ -1,15 +1,31 @@
 //! libkqcompat_kqueue: `kqueue`, `kqueue1`, `kqueuex` and `kevent` for C programs, declared in
 //! `include/sys/event.h`.
 //!
+//! It also exports, with hooks around them, the functions of libc that set or take signals
+//! ([`signal_hooks`]).
+//!
 //! A failed call returns -1 and sets errno; a successful one leaves errno alone. A panic in the
 //! engine ends the process: it cannot cross into C.
 
-use std::ffi::CStr;
+mod next;
+pub mod signal_hooks;
+
 use std::os::fd::RawFd;
-use std::sync::atomic::{AtomicPtr, Ordering};
 
 use kq_core::{Errno, KEvent, abi};
-use libc::{c_int, c_uint, c_void, timespec};
+use libc::{c_int, c_uint, timespec};
+
+use next::Next;
+
+#[used]
+#[unsafe(link_section = ".init_array")]
+static INIT: extern "C" fn() = {
+    extern "C" fn init() {
+        EPOLL_PWAIT2.get();
+        signal_hooks::init();
+    }
+    init
+};
 
 /// `kqueue()` - a new queue's descriptor, or -1.
 ///
@@ -78,6 +94,10 @@ type EpollPwait2 = unsafe extern "C-unwind" fn(
     *const libc::sigset_t,
 ) -> c_int;
 
+/// libc's, if it has it (glibc 2.35), and not ours of another library.
+// SAFETY: epoll_wait(2).
+static EPOLL_PWAIT2: Next<EpollPwait2> = unsafe { Next::new(c"epoll_pwait2") };
+
 /// Waits by libc's epoll_pwait2, which is a cancellation point as kevent is on the BSDs.
 ///
 /// # Safety
@@ -89,7 +109,7 @@ unsafe fn wait(
     timeout: Option<&timespec>,
 ) -> Result<usize, Errno> {
     let at_once = timeout.is_some_and(|t| t.tv_sec == 0 && t.tv_nsec == 0);
-    let Some(epoll_pwait2) = (!at_once).then(epoll_pwait2).flatten() else {
+    let Some(epoll_pwait2) = (!at_once).then(|| EPOLL_PWAIT2.get()).flatten() else {
         // SAFETY: the caller's promise.
         return unsafe { abi::wait(kq, events, maxevents, timeout) };
     };
@@ -107,22 +127,4 @@ unsafe fn wait(
         return unsafe { abi::wait(kq, events, maxevents, timeout) };
     }
     Err(errno)
-}
-
-/// libc's symbol, if it has it (glibc 2.35), and not ours of another library.
-fn epoll_pwait2() -> Option<EpollPwait2> {
-    static FOUND: AtomicPtr<c_void> = AtomicPtr::new(std::ptr::null_mut());
-    const NAME: &CStr = c"epoll_pwait2";
-    let absent = (&raw const FOUND).cast_mut().cast::<c_void>();
-    let mut found = FOUND.load(Ordering::Relaxed);
-    if found.is_null() {
-        // SAFETY: looks a name up that ends in a NUL.
-        found = unsafe { libc::dlsym(libc::RTLD_NEXT, NAME.as_ptr()) };
-        if found.is_null() {
-            found = absent;
-        }
-        FOUND.store(found, Ordering::Relaxed);
-    }
-    // SAFETY: the symbol of this name has this type.
-    (found != absent).then(|| unsafe { std::mem::transmute::<*mut c_void, EpollPwait2>(found) })
 }
