@@ -23,7 +23,7 @@ pub use nix::errno::Errno;
 pub mod abi {
     pub use crate::sys::linux::abi::{Wait, kevent, kqueue};
     pub use crate::sys::linux::kevent::wait;
-    pub use crate::sys::linux::queue::closing;
+    pub use crate::sys::linux::queue::closes::{closing, listen};
 }
 
 /// The readiness view: descriptors and poll bits, as epoll, poll and select know them.

@@ -2,7 +2,8 @@
 //! `include/sys/event.h`.
 //!
 //! It also exports, with hooks around them, the functions of libc that set or take signals
-//! ([`signal_hooks`]).
+//! ([`signal_hooks`]), and those that close descriptors (kq-hooks-c): a closed number's knotes go at
+//! once, even while a duplicate lives on, and who sleeps in a closed queue wakes.
 //!
 //! A failed call returns -1 and sets errno; a successful one leaves errno alone. A panic in the
 //! engine ends the process: it cannot cross into C.
@@ -17,17 +18,20 @@ use libc::{c_int, c_uint, timespec};
 
 use next::Next;
 
+// The section keeps it in a static library too: whoever calls kqueue has it.
 #[used]
 #[unsafe(link_section = ".init_array")]
 static INIT: extern "C" fn() = {
     extern "C" fn init() {
         EPOLL_PWAIT2.get();
         signal_hooks::init();
+        kq_hooks_c::init();
+        abi::listen();
     }
     init
 };
 
-/// `kqueue()` - a new queue's descriptor, or -1.
+/// `kqueue()` - a new queue's descriptor, or -1. It is close-on-exec.
 ///
 /// errno: `EMFILE`, `ENFILE`, `ENOMEM` (kqueue(2)).
 #[unsafe(no_mangle)]

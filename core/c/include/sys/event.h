@@ -27,13 +27,13 @@
 #define EVFILT_EXCEPT	(-32)	/* out-of-band data; a number of ours */
 #define EVFILT_SYSCOUNT	13
 
-#define EV_SET(kevp_, a, b, c, d, e, f) do {	\
-	struct kevent *kevp = (kevp_);		\
-	*kevp = (struct kevent){		\
-	    .ident = (a), .filter = (b),	\
-	    .flags = (c), .fflags = (d),	\
-	    .data = (e), .udata = (f),		\
-	};					\
+/* Each argument is evaluated once, and before *kevp changes. */
+#define EV_SET(kevp, a, b, c, d, e, f) do {			\
+	struct kevent ev_set_ = {				\
+	    (uintptr_t)(a), (short)(b), (unsigned short)(c),	\
+	    (unsigned int)(d), (int64_t)(e), (void *)(f),	\
+	    { 0, 0, 0, 0 } };					\
+	*(kevp) = ev_set_;					\
 } while (0)
 
 struct kevent {

@@ -13,7 +13,7 @@ use super::queue::{self, Rules, duplicates};
 use super::raw::{self, Result};
 
 /// `kqueue()`, `kqueue1(flags)` - makes a queue; `O_CLOEXEC` and `O_NONBLOCK` are the flags there
-/// are. Returns its descriptor.
+/// are. Returns its descriptor, which is close-on-exec in any case.
 ///
 /// # Errors
 /// - `EINVAL`: another flag.
@@ -22,7 +22,8 @@ pub fn kqueue(flags: c_int) -> Result<RawFd> {
     if flags & !(libc::O_CLOEXEC | libc::O_NONBLOCK) != 0 {
         return Err(Errno::EINVAL);
     }
-    let fd = raw::epoll_create1(flags & libc::O_CLOEXEC)?;
+    // Always: a program that was executed has no use for an epoll set whose queue it has not got.
+    let fd = raw::epoll_create1(libc::EPOLL_CLOEXEC)?;
     if flags & libc::O_NONBLOCK != 0 {
         raw::fcntl(fd, libc::F_SETFL, libc::O_NONBLOCK)?;
     }

@@ -29,6 +29,9 @@ pub(crate) struct Descriptors {
     last_token: u32,
     /// WRITE knotes that have room, but less than their low-water mark.
     pub(crate) low_water: LowWater,
+    /// Knotes that are over, to be freed at the next change: a close may come from a signal handler,
+    /// where memory cannot be freed.
+    dead: Knotes,
     /// How many knotes the program has.
     pub(crate) count: usize,
 }
@@ -40,6 +43,7 @@ impl Descriptors {
             lanes: Lanes::new(kq),
             exts: FxHashMap::default(),
             last_token: 0,
+            dead: Knotes::default(),
             low_water: LowWater::new(),
             count: 0,
         }
@@ -50,6 +54,7 @@ impl Descriptors {
     pub(crate) fn change(&mut self, filter: EventFilter, change: &KEvent) -> Result<bool> {
         let fd = RawFd::try_from(change.ident).map_err(|_| Errno::EBADF)?;
         let has = |flag: EvFlags| change.flags & flag.bits() != 0;
+        self.dead = Knotes::default();
         let there = self.list(fd).get_mut(filter).is_some_and(|k| k.state != State::Ghost);
         if !there {
             if has(EvFlags::EV_ADD) {
@@ -357,7 +362,7 @@ impl Descriptors {
     }
 
     /// Whether a number that has knotes does not mean the file any more that they were added for.
-    fn is_closed(&mut self, fd: RawFd) -> bool {
+    pub(crate) fn is_closed(&mut self, fd: RawFd) -> bool {
         let armed = self.list(fd).iter().find(|k| k.armed != 0).map(|k| k.lane);
         let asked = match armed {
             Some(lane) => self.lanes.check(lane, fd),
@@ -419,8 +424,11 @@ impl Descriptors {
 
     /// Forgets the knotes of a number that was closed.
     fn purge(&mut self, fd: RawFd) {
-        let list = std::mem::take(self.list(fd));
-        self.count -= list.iter().filter(|k| k.state != State::Ghost).count();
+        let Some(list) = self.lists.get_mut(fd as usize) else { return };
+        while let Some(knote) = list.take(|_| true) {
+            self.count -= usize::from(knote.state != State::Ghost);
+            self.dead.put(knote);
+        }
         if !self.exts.is_empty() {
             self.exts.retain(|(of, _), _| *of != fd);
         }

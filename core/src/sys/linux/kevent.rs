@@ -13,9 +13,10 @@ use crate::event::{EV_SYSFLAGS, EvFlags, EventFilter, FilterFlag, KEvent};
 use super::abi::Wait;
 use super::both_rules;
 use super::lanes::LANES;
-use super::queue::{Queue, QueueKnotes, Rules, duplicates};
+use super::queue::{Queue, QueueKnotes, Rules, closes, duplicates};
 use super::raw::{self, Result};
 use super::sink::Sink;
+use super::source::OF_DESCRIPTORS;
 use super::timer;
 use super::token::Token;
 
@@ -331,6 +332,9 @@ impl QueueKnotes {
             return Err(Errno::EINVAL);
         }
         let filter = EventFilter::try_from(change.filter)?;
+        if change.flags & EvFlags::EV_ADD.bits() != 0 && OF_DESCRIPTORS.contains(&filter) {
+            closes::watch(RawFd::try_from(change.ident).map_err(|_| Errno::EBADF)?);
+        }
         match filter {
             EventFilter::EVFILT_READ | EventFilter::EVFILT_WRITE | EventFilter::EVFILT_EXCEPT => {
                 self.change_descriptor(filter, change)

@@ -142,6 +142,12 @@ impl Knotes {
         None
     }
 
+    /// Adds one at the front.
+    pub(crate) fn put(&mut self, mut knote: Box<Knote>) {
+        knote.next = self.0.take();
+        self.0 = Some(knote);
+    }
+
     /// Adds one, to be served last.
     pub(crate) fn push(&mut self, knote: Box<Knote>) {
         let mut at = &mut self.0;

@@ -14,7 +14,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use nix::errno::Errno;
 
-use crate::counters::{Counters, Live, count_locked};
+use crate::counters::{Counters, Live};
 
 use super::alarm;
 use super::both_rules;
@@ -26,6 +26,7 @@ use super::raw::Result;
 use super::soft::Soft;
 use super::strays::Strays;
 
+pub(crate) mod closes;
 pub(crate) mod duplicates;
 
 /// What a queue does at close, dup and fork.
@@ -88,19 +89,38 @@ impl QueueKnotes {
 
 /// The knotes of an open queue, locked.
 #[derive(Debug)]
-pub(crate) struct Locked<'a>(MutexGuard<'a, Option<Box<QueueKnotes>>>);
+pub(crate) struct Locked<'a> {
+    /// None only while it is dropped.
+    guard: Option<MutexGuard<'a, Option<Box<QueueKnotes>>>>,
+    was_in_queue: bool,
+}
+
+impl Locked<'_> {
+    /// The queue is over: takes its knotes.
+    fn take(&mut self) -> Option<Box<QueueKnotes>> {
+        self.guard.as_mut().and_then(|guard| guard.take())
+    }
+}
+
+impl Drop for Locked<'_> {
+    fn drop(&mut self) {
+        self.guard = None;
+        closes::leave(self.was_in_queue);
+    }
+}
 
 impl Deref for Locked<'_> {
     type Target = QueueKnotes;
 
     fn deref(&self) -> &QueueKnotes {
-        self.0.as_ref().expect("looked at when it was locked")
+        self.guard.as_deref().and_then(Option::as_deref).expect("looked at when it was locked")
     }
 }
 
 impl DerefMut for Locked<'_> {
     fn deref_mut(&mut self) -> &mut QueueKnotes {
-        self.0.as_mut().expect("looked at when it was locked")
+        let knotes = self.guard.as_deref_mut().and_then(Option::as_deref_mut);
+        knotes.expect("looked at when it was locked")
     }
 }
 
@@ -142,12 +162,17 @@ impl Queue {
 
     /// The knotes, if the queue is still in the life that the caller knows; EBADF if it was closed.
     pub(crate) fn knotes(&self, life: u32) -> Result<Locked<'_>> {
+        let locked = self.lock();
+        let is_there = locked.guard.as_deref().is_some_and(Option::is_some);
+        if self.life() == life && is_there { Ok(locked) } else { Err(Errno::EBADF) }
+    }
+
+    /// Locks the knotes, whether or not there are any.
+    fn lock(&self) -> Locked<'_> {
+        let was_in_queue = closes::enter();
         // A panic under the lock was our own bug; the table is as it was between two changes.
         let guard = self.knotes.lock().unwrap_or_else(PoisonError::into_inner);
-        if self.life() != life || guard.is_none() {
-            return Err(Errno::EBADF);
-        }
-        Ok(Locked(guard))
+        Locked { guard: Some(guard), was_in_queue }
     }
 
     /// Runs a wait that may sleep, unless the queue was closed since the caller knew it: from here on
@@ -207,6 +232,7 @@ pub(crate) fn open(fd: RawFd, rules: Rules) -> Option<&'static Queue> {
     queue.counters.take();
     queue.counters.queues.store(1, Ordering::Relaxed);
     if rules == Rules::Kqueue {
+        closes::watch(fd);
         let knotes = QueueKnotes::new(fd);
         *queue.knotes.lock().unwrap_or_else(PoisonError::into_inner) = Some(knotes);
     }
@@ -241,24 +267,6 @@ fn all() -> impl Iterator<Item = &'static Queue> {
         .filter(move |q| q.generation.load(Ordering::Relaxed) == generation && q.is_open())
 }
 
-/// A number is about to be closed (the hook on close says so): its knotes go from every queue under
-/// kqueue's rules, even while a duplicate lives on; a queue that it names is no more.
-///
-/// Must not be called in a vfork child, which shares this memory but not these descriptors.
-pub fn closing(fd: RawFd) {
-    for queue in all().filter(|queue| queue.rules() == Rules::Kqueue) {
-        if let Ok(mut knotes) = queue.knotes(queue.life()) {
-            let before = knotes.count();
-            knotes.descriptors.close(fd);
-            knotes.soft.close(fd as usize);
-            knotes.drop_forced();
-            let gone = (before - knotes.count()) as u64;
-            count_locked(&queue.counters.knotes, gone.wrapping_neg());
-        }
-    }
-    forget(fd);
-}
-
 /// The number of a queue is about to be closed. With its last number the queue is no more, and who
 /// sleeps in it wakes.
 pub(crate) fn forget(fd: RawFd) {
@@ -277,7 +285,7 @@ fn let_go(fd: RawFd, still_open: bool) {
             // Out of descriptors: then they sleep on, as they would on a closed epoll set.
             let _ = alarm::sound(fd);
         }
-        let knotes = queue.knotes.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let knotes = queue.lock().take();
         drop(knotes);
     }
     both_rules::drop_inner(queue);

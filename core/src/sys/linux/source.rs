@@ -272,9 +272,10 @@ fn is_memfd(fd: RawFd) -> bool {
 }
 
 /// The filters whose ident is a descriptor: closing the number drops their knotes.
-pub(crate) const OF_DESCRIPTORS: [EventFilter; 4] = [
+pub(crate) const OF_DESCRIPTORS: [EventFilter; 5] = [
     EventFilter::EVFILT_READ,
     EventFilter::EVFILT_WRITE,
+    EventFilter::EVFILT_EXCEPT,
     EventFilter::EVFILT_VNODE,
     EventFilter::EVFILT_PROCDESC,
 ];

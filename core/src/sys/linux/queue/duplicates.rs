@@ -10,10 +10,9 @@
 
 use std::os::fd::RawFd;
 use std::ptr::null_mut;
-use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
 
-use super::{QUEUES, Queue, QueueKnotes, Rules, all};
+use super::{QUEUES, Queue, QueueKnotes, Rules, all, closes};
 use crate::sys::linux::raw;
 
 /// The queue that an unknown number stands for, if it is one under kqueue's rules.
@@ -28,6 +27,7 @@ pub(crate) fn find(fd: RawFd) -> Option<&'static Queue> {
             knotes.renew(fd).ok()?;
             QUEUES.entry(fd)?.store(std::ptr::from_ref(queue).cast_mut(), Ordering::Release);
             queue.numbers.fetch_add(1, Ordering::Relaxed);
+            closes::watch(fd);
             return Some(queue);
         }
     }
@@ -43,10 +43,10 @@ pub(crate) fn is_epoll(fd: RawFd) -> bool {
 
 /// A number of the queue goes. False: it was the last.
 pub(super) fn leave(queue: &Queue, fd: RawFd) -> bool {
-    let mut guard = queue.knotes.lock().unwrap_or_else(PoisonError::into_inner);
-    let Some(knotes) = guard.as_mut().filter(|_| queue.numbers.load(Ordering::Relaxed) > 1) else {
+    let Ok(mut knotes) = queue.knotes(queue.life()) else { return false };
+    if queue.numbers.load(Ordering::Relaxed) <= 1 {
         return false;
-    };
+    }
     queue.numbers.fetch_sub(1, Ordering::Relaxed);
     if let Some(cell) = QUEUES.get(fd) {
         cell.store(null_mut(), Ordering::Release);

@@ -1,0 +1,204 @@
+//! C programs, compiled against `sys/event.h` and linked with the library, shared and static.
+//!
+//! Where a tool is missing (a C compiler, pkg-config, strace, nm) the test says so and is left out.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use kq_core::test_support::preload::library;
+use tempfile::TempDir;
+
+fn here(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
+}
+
+/// Whether a tool is there; says so where it is not.
+fn has(tool: &str) -> bool {
+    let found = Command::new(tool).arg("--version").output().is_ok_and(|o| o.status.success());
+    if !found {
+        println!("skipped: there is no {tool}");
+    }
+    found
+}
+
+#[derive(Clone, Copy)]
+enum Link {
+    Shared,
+    Static,
+}
+
+/// Compiles a program into a directory.
+fn compile(compiler: &[&str], source: &str, link: Link, to: &TempDir) -> PathBuf {
+    let program = to.path().join("program");
+    let mut cc = Command::new(compiler[0]);
+    cc.args(&compiler[1..]).args(["-Wall", "-Wextra", "-Werror", "-g", "-D_GNU_SOURCE"]);
+    cc.arg("-I").arg(here("include")).arg(here(source)).arg("-o").arg(&program);
+    match link {
+        Link::Shared => {
+            let so = library("libkqcompat_kqueue.so");
+            let dir = so.parent().unwrap();
+            cc.arg("-L").arg(dir).arg(format!("-Wl,-rpath,{}", dir.display()));
+            cc.args(["-lkqcompat_kqueue", "-lpthread"])
+        }
+        Link::Static => cc.arg(library("libkqcompat_kqueue.a")).args(["-lpthread", "-ldl", "-lm"]),
+    };
+    succeeded(cc.output().unwrap());
+    program
+}
+
+/// What a program wrote to its standard output; it ended with 0.
+#[track_caller]
+fn succeeded(output: Output) -> String {
+    let [out, err] = [&output.stdout, &output.stderr].map(|text| String::from_utf8_lossy(text));
+    assert!(output.status.success(), "{}\n{out}{err}", output.status);
+    out.into_owned()
+}
+
+#[track_caller]
+fn passes(source: &str) {
+    if !has("cc") {
+        return;
+    }
+    for link in [Link::Shared, Link::Static] {
+        let dir = tempfile::tempdir().unwrap();
+        let program = compile(&["cc", "-std=gnu11"], source, link, &dir);
+        succeeded(Command::new(program).output().unwrap());
+    }
+}
+
+#[test]
+fn the_header_is_freebsds_in_c_and_in_cxx() {
+    let compilers: [&[&str]; 4] = [
+        &["cc", "-std=c99", "-pedantic", "-Wno-pedantic"],
+        &["cc", "-std=c11", "-pedantic"],
+        &["c++", "-x", "c++", "-std=c++11", "-pedantic"],
+        &["c++", "-x", "c++", "-std=c++20", "-pedantic"],
+    ];
+    for compiler in compilers.into_iter().filter(|compiler| has(compiler[0])) {
+        let dir = tempfile::tempdir().unwrap();
+        let program = compile(compiler, "tests/c/header.c", Link::Shared, &dir);
+        succeeded(Command::new(program).output().unwrap());
+    }
+}
+
+#[test]
+fn errors() {
+    passes("tests/c/errors.c");
+}
+
+#[test]
+fn waiting() {
+    passes("tests/c/waiting.c");
+}
+
+#[test]
+fn closing() {
+    passes("tests/c/closing.c");
+}
+
+#[test]
+fn forking() {
+    passes("tests/c/forking.c");
+}
+
+#[test]
+fn it_exports_what_it_is_to_export() {
+    if !has("nm") {
+        return;
+    }
+    let mut nm = Command::new("nm");
+    nm.args(["-D", "--defined-only", "-P"]).arg(library("libkqcompat_kqueue.so"));
+    let symbols = succeeded(nm.output().unwrap());
+    let mut names: Vec<_> = symbols.lines().filter_map(|l| l.split(' ').next()).collect();
+    names.sort_unstable();
+    let expected = include_str!("exports.txt");
+    let expected: Vec<_> = expected.lines().filter(|l| !l.starts_with('#')).collect();
+    assert_eq!(names, expected);
+}
+
+#[test]
+fn it_is_found_by_pkg_config() {
+    if !has("cc") || !has("pkg-config") {
+        return;
+    }
+    let prefix = tempfile::tempdir().unwrap();
+    let lib = prefix.path().join("lib/pkgconfig");
+    let include = prefix.path().join("include/sys");
+    std::fs::create_dir_all(&lib).unwrap();
+    std::fs::create_dir_all(&include).unwrap();
+    std::fs::copy(here("include/sys/event.h"), include.join("event.h")).unwrap();
+    let so = library("libkqcompat_kqueue.so");
+    std::fs::copy(so, prefix.path().join("lib/libkqcompat_kqueue.so")).unwrap();
+    let template = std::fs::read_to_string(here("kqcompat_kqueue.pc.in")).unwrap();
+    let text = template
+        .replace("@prefix@", prefix.path().to_str().unwrap())
+        .replace("@version@", env!("CARGO_PKG_VERSION"));
+    assert!(!text.contains('@'), "{text}");
+    std::fs::write(lib.join("kqcompat_kqueue.pc"), text).unwrap();
+
+    let mut pkg_config = Command::new("pkg-config");
+    pkg_config.env("PKG_CONFIG_PATH", lib).args(["--cflags", "--libs", "kqcompat_kqueue"]);
+    let flags = succeeded(pkg_config.output().unwrap());
+    let program = prefix.path().join("program");
+    let mut cc = Command::new("cc");
+    cc.arg(here("tests/c/header.c")).arg("-o").arg(&program).args(flags.split_whitespace());
+    succeeded(cc.output().unwrap());
+    let mut run = Command::new(program);
+    succeeded(run.env("LD_LIBRARY_PATH", prefix.path().join("lib")).output().unwrap());
+}
+
+#[test]
+fn an_idle_queue_does_nothing() {
+    if !has("cc") || !has("strace") {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let program = compile(&["cc"], "tests/c/idle.c", Link::Shared, &dir);
+    let trace = dir.path().join("trace");
+    let mut strace = Command::new("strace");
+    let output = strace.args(["-f", "-o"]).arg(&trace).arg(program).output().unwrap();
+    if String::from_utf8_lossy(&output.stderr).contains("Operation not permitted") {
+        println!("skipped: strace is not permitted here");
+        return;
+    }
+    succeeded(output);
+    let text = std::fs::read_to_string(trace).unwrap();
+    let lines: Vec<_> = text.lines().collect();
+    let marks: Vec<_> = (0..lines.len()).filter(|&i| lines[i].contains("\"idle\\n\"")).collect();
+    assert_eq!(marks.len(), 2, "{text}");
+    let between = &lines[marks[0] + 1..marks[1]];
+    assert_eq!(between.len(), 1, "{between:#?}");
+    assert!(between[0].contains("epoll_pwait"), "{between:#?}");
+    assert!(!text.contains("clone"), "no thread is made");
+}
+
+#[test]
+fn the_example_serves_ticks_and_watches() {
+    if !has("cc") {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let watched = dir.path().join("watched");
+    std::fs::write(&watched, "1").unwrap();
+    let program = compile(&["cc", "-std=gnu11"], "examples/echo.c", Link::Shared, &dir);
+    let mut server = Command::new(program);
+    let mut server = server.arg(&watched).stdout(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(server.stdout.take().unwrap()).lines().map(Result::unwrap);
+
+    let port = lines.next().unwrap().strip_prefix("port ").unwrap().parse().unwrap();
+    let mut clients: Vec<_> =
+        (0..3).map(|_| std::net::TcpStream::connect(("127.0.0.1", port)).unwrap()).collect();
+    for client in &mut clients {
+        client.write_all(&[7; 5000]).unwrap();
+        client.read_exact(&mut [0; 5000]).unwrap();
+    }
+    std::fs::write(&watched, "12").unwrap();
+    assert!(lines.next().unwrap().ends_with(": written"));
+    drop(clients);
+    std::thread::sleep(std::time::Duration::from_millis(300));
+    // SAFETY: a signal to our own child, which was not waited for.
+    assert_eq!(unsafe { libc::kill(server.id() as i32, libc::SIGTERM) }, 0);
+    assert_eq!(lines.last().unwrap(), "3 connections, 15000 bytes, ticked");
+    assert!(server.wait().unwrap().success());
+}

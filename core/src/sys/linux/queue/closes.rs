@@ -1,0 +1,114 @@
+//! What the hooks on close(2) and its kin tell: a closed number's knotes go, and a queue that it
+//! named.
+//!
+//! close is async-signal-safe, and knotes are behind a lock. So where a signal handler closes a
+//! descriptor while its own thread is in a queue, the number is put down and seen to when that
+//! thread leaves the queue. By then it is closed, and may mean another file: then the kernel is asked
+//! whether it does.
+
+use std::cell::Cell;
+use std::os::fd::RawFd;
+use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
+
+use super::{Queue, Rules, all, find, let_go};
+use crate::counters::count_locked;
+use crate::hooks::{self, Sink};
+
+thread_local! {
+    /// This thread has a queue locked, or is about to.
+    static IN_QUEUE: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Numbers that were put down, or -1. Where there is no room for more, they are found out at their
+/// next touch, as without hooks.
+static PUT_DOWN: [AtomicI32; 16] = [const { AtomicI32::new(-1) }; 16];
+
+/// Something was put down.
+static SOME: AtomicBool = AtomicBool::new(false);
+
+/// Declares that this thread is in a queue; what `leave` takes.
+pub(super) fn enter() -> bool {
+    IN_QUEUE.replace(true)
+}
+
+/// This thread has left the queue that it entered when `was` was returned.
+pub(super) fn leave(was: bool) {
+    IN_QUEUE.set(was);
+    if !was && SOME.load(Ordering::Relaxed) && SOME.swap(false, Ordering::AcqRel) {
+        for place in &PUT_DOWN {
+            let fd = place.swap(-1, Ordering::AcqRel);
+            if fd >= 0 {
+                closed_earlier(fd);
+            }
+        }
+    }
+}
+
+/// Has the hooks tell this engine of closes, once they are there.
+pub fn listen() {
+    static SINK: Sink = Sink { closing, closed: |_| () };
+    hooks::add_sink(&SINK);
+}
+
+/// A number is watched by a queue, or names one: its close is to be told.
+#[inline]
+pub(crate) fn watch(fd: RawFd) {
+    if hooks::are_complete() {
+        hooks::watch(fd);
+    }
+}
+
+/// A number is about to be closed (the hook on close says so): its knotes go from every queue under
+/// kqueue's rules, even while a duplicate lives on; a queue that it names is no more.
+///
+/// Must not be called in a vfork child, which shares this memory but not these descriptors.
+pub fn closing(fd: RawFd) {
+    if IN_QUEUE.get() {
+        // A signal handler's.
+        for place in &PUT_DOWN {
+            let none = (Ordering::AcqRel, Ordering::Relaxed);
+            if place.compare_exchange(-1, fd, none.0, none.1).is_ok() {
+                break;
+            }
+        }
+        return SOME.store(true, Ordering::Release);
+    }
+    each(|queue| drop_knotes(queue, fd, |_| true));
+    super::forget(fd);
+}
+
+/// As [`closing`], of a number that was closed before now.
+fn closed_earlier(fd: RawFd) {
+    use super::super::source::OF_DESCRIPTORS;
+    each(|queue| {
+        drop_knotes(queue, fd, |knotes| {
+            for filter in OF_DESCRIPTORS {
+                knotes.soft.holds((filter, fd as usize));
+            }
+            knotes.descriptors.is_closed(fd)
+        });
+    });
+    let is_queue = |queue: &Queue| {
+        queue.rules() == Rules::Kqueue
+            && queue.knotes(queue.life()).is_ok_and(|mut k| k.soft.is_set(fd) != Ok(true))
+    };
+    if find(fd).is_some_and(is_queue) {
+        let_go(fd, false);
+    }
+}
+
+fn each(f: impl Fn(&Queue)) {
+    all().filter(|queue| queue.rules() == Rules::Kqueue).for_each(f);
+}
+
+fn drop_knotes(queue: &Queue, fd: RawFd, go: impl Fn(&mut super::QueueKnotes) -> bool) {
+    let Ok(mut knotes) = queue.knotes(queue.life()) else { return };
+    let before = knotes.count();
+    if go(&mut knotes) {
+        knotes.descriptors.close(fd);
+        knotes.soft.close(fd as usize);
+    }
+    knotes.drop_forced();
+    let gone = (before - knotes.count()) as u64;
+    count_locked(&queue.counters.knotes, gone.wrapping_neg());
+}
