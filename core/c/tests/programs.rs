@@ -1,6 +1,6 @@
 //! C programs, compiled against `sys/event.h` and linked with the library, shared and static.
 //!
-//! Where a tool is missing (a C compiler, pkg-config, strace, nm) the test says so and is left out.
+//! Where a tool is missing (a C compiler, strace, nm) the test says so and is left out.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
@@ -115,37 +115,6 @@ fn it_exports_what_it_is_to_export() {
     let expected = include_str!("exports.txt");
     let expected: Vec<_> = expected.lines().filter(|l| !l.starts_with('#')).collect();
     assert_eq!(names, expected);
-}
-
-#[test]
-fn it_is_found_by_pkg_config() {
-    if !has("cc") || !has("pkg-config") {
-        return;
-    }
-    let prefix = tempfile::tempdir().unwrap();
-    let lib = prefix.path().join("lib/pkgconfig");
-    let include = prefix.path().join("include/sys");
-    std::fs::create_dir_all(&lib).unwrap();
-    std::fs::create_dir_all(&include).unwrap();
-    std::fs::copy(here("include/sys/event.h"), include.join("event.h")).unwrap();
-    let so = library("libkqcompat_kqueue.so");
-    std::fs::copy(so, prefix.path().join("lib/libkqcompat_kqueue.so")).unwrap();
-    let template = std::fs::read_to_string(here("kqcompat_kqueue.pc.in")).unwrap();
-    let text = template
-        .replace("@prefix@", prefix.path().to_str().unwrap())
-        .replace("@version@", env!("CARGO_PKG_VERSION"));
-    assert!(!text.contains('@'), "{text}");
-    std::fs::write(lib.join("kqcompat_kqueue.pc"), text).unwrap();
-
-    let mut pkg_config = Command::new("pkg-config");
-    pkg_config.env("PKG_CONFIG_PATH", lib).args(["--cflags", "--libs", "kqcompat_kqueue"]);
-    let flags = succeeded(pkg_config.output().unwrap());
-    let program = prefix.path().join("program");
-    let mut cc = Command::new("cc");
-    cc.arg(here("tests/c/header.c")).arg("-o").arg(&program).args(flags.split_whitespace());
-    succeeded(cc.output().unwrap());
-    let mut run = Command::new(program);
-    succeeded(run.env("LD_LIBRARY_PATH", prefix.path().join("lib")).output().unwrap());
 }
 
 #[test]
