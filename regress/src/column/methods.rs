@@ -159,7 +159,6 @@ pub(crate) static METHODS: &[Method] = &[
         native: false,
         skips_count: false,
         compat: &KQUEUE,
-        by_default: false,
         ..EPOLL_METHOD
     },
 ];

@@ -113,6 +113,7 @@ mod tests {
                 "select native",
                 "select compat",
                 "select compat register",
+                "kqueue compat",
             ]
         );
     }
