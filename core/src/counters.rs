@@ -26,11 +26,13 @@ macro_rules! counters {
                 Counters { $($name: self.$name.load(Ordering::Relaxed),)* }
             }
 
+            #[cfg(not(kqcompat_native))]
             /// Takes the numbers out and leaves zeros.
             pub(crate) fn take(&self) -> Counters {
                 Counters { $($name: self.$name.swap(0, Ordering::Relaxed),)* }
             }
 
+            #[cfg(not(kqcompat_native))]
             /// Adds numbers that another set counted.
             pub(crate) fn add(&self, more: Counters) {
                 $(self.$name.fetch_add(more.$name, Ordering::Relaxed);)*
@@ -62,12 +64,14 @@ pub(crate) fn count(counter: &AtomicU64, more: u64) {
 
 /// Adds to one counter that is only changed under its queue's lock, which spares the bus lock. What
 /// is added may be a difference that wraps.
+#[cfg(not(kqcompat_native))]
 #[inline]
 pub(crate) fn count_locked(counter: &AtomicU64, more: u64) {
     counter.store(counter.load(Ordering::Relaxed).wrapping_add(more), Ordering::Relaxed);
 }
 
 /// Takes from one counter that says how many there are.
+#[cfg(not(kqcompat_native))]
 #[inline]
 pub(crate) fn uncount(counter: &AtomicU64, less: u64) {
     counter.fetch_sub(less, Ordering::Relaxed);

@@ -4,22 +4,36 @@
 //! kin, through raw system calls. The compat crates (select, poll, epoll) are thin readings of it
 //! through the readiness view.
 
-#[cfg(not(target_os = "linux"))]
-compile_error!("kqcompat supports Linux only so far");
+#[cfg(not(any(
+    target_os = "linux",
+    target_os = "freebsd",
+    target_os = "netbsd",
+    target_os = "openbsd",
+    target_os = "dragonfly",
+    target_os = "macos",
+)))]
+compile_error!("kqcompat knows Linux, FreeBSD, NetBSD, OpenBSD, DragonFly and macOS");
 
 mod counters;
 mod event;
+#[cfg(not(kqcompat_native))]
 pub mod hooks;
+#[cfg(not(kqcompat_native))]
 mod kqueue;
+#[cfg(not(kqcompat_native))]
 pub mod sets;
 mod sys;
 
 pub use counters::Counters;
 pub use event::{EvFlags, EventFilter, EventFlag, FilterFlag, KEvent};
+#[cfg(not(kqcompat_native))]
 pub use kqueue::Kqueue;
 pub use nix::errno::Errno;
+#[cfg(kqcompat_native)]
+pub use sys::native::kqueue::Kqueue;
 
 /// kqueue and kevent by number and pointer, for the C library and whoever else has no [`Kqueue`].
+#[cfg(not(kqcompat_native))]
 pub mod abi {
     pub use crate::sys::linux::abi::{Wait, kevent, kqueue};
     pub use crate::sys::linux::kevent::wait;
@@ -29,6 +43,7 @@ pub mod abi {
 /// The readiness view: descriptors and poll bits, as epoll, poll and select know them.
 ///
 /// On Linux it carries the kernel's own bits, exactly.
+#[cfg(not(kqcompat_native))]
 pub mod readiness {
     pub use crate::sys::linux::epoll_rules::{
         Waiting, begin_wait, closed, epoll_create_hidden, epoll_create1, epoll_ctl, epoll_wait,
@@ -36,7 +51,7 @@ pub mod readiness {
     pub use crate::sys::linux::queue::{counters, counters_of};
 }
 
-#[cfg(target_os = "linux")]
+#[cfg(not(kqcompat_native))]
 pub use sys::linux::{fd_table, fork, hidden, raw, signals};
 
 #[cfg(feature = "test-support")]

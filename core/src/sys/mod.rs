@@ -1,4 +1,7 @@
-//! The seam: one backend per family of systems, with the same items, chosen here and nowhere else.
+//! The seam: one side for Linux, one for systems that have a kqueue, with the same items, chosen here
+//! and nowhere else. core/build.rs says when `kqcompat_native` is set.
 
-#[cfg(target_os = "linux")]
+#[cfg(not(kqcompat_native))]
 pub(crate) mod linux;
+#[cfg(any(kqcompat_native, test))]
+pub(crate) mod native;

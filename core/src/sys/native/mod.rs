@@ -1,0 +1,23 @@
+//! kqueue where the system has it: FreeBSD, NetBSD, OpenBSD, DragonFly and macOS, and on Linux over
+//! a library that exports `kqueue` and `kevent` (the cfg `kqcompat_native`).
+//!
+//! Nothing but those two symbols is assumed of what lies beneath.
+
+#[cfg(kqcompat_native)]
+pub(crate) mod kqueue;
+#[cfg(kqcompat_native)]
+mod layout;
+// The pure ones are tested on Linux too.
+mod system;
+mod translate;
+
+#[cfg(kqcompat_native)]
+use std::os::fd::RawFd;
+
+/// Sets or clears close-on-exec. A library's own kind of descriptor may not have it: all the same.
+#[cfg(kqcompat_native)]
+fn set_close_on_exec(fd: RawFd, on: bool) {
+    let flag = if on { libc::FD_CLOEXEC } else { 0 };
+    // SAFETY: takes a number.
+    unsafe { libc::fcntl(fd, libc::F_SETFD, flag) };
+}
