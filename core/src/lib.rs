@@ -23,6 +23,8 @@ mod kqueue;
 #[cfg(not(kqcompat_native))]
 pub mod sets;
 mod sys;
+#[cfg(not(kqcompat_native))]
+mod wait;
 
 pub use counters::Counters;
 pub use event::{EvFlags, EventFilter, EventFlag, FilterFlag, KEvent};
@@ -31,11 +33,13 @@ pub use kqueue::Kqueue;
 pub use nix::errno::Errno;
 #[cfg(kqcompat_native)]
 pub use sys::native::kqueue::Kqueue;
+#[cfg(not(kqcompat_native))]
+pub use wait::WaitFlags;
 
 /// kqueue and kevent by number and pointer, for the C library and whoever else has no [`Kqueue`].
 #[cfg(not(kqcompat_native))]
 pub mod abi {
-    pub use crate::sys::linux::abi::{Wait, kevent, kqueue};
+    pub use crate::sys::linux::abi::{Wait, kevent, kevent_min, kqueue};
     pub use crate::sys::linux::kevent::wait;
     pub use crate::sys::linux::queue::closes::{closing, listen};
 }

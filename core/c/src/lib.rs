@@ -1,4 +1,4 @@
-//! libkqcompat_kqueue: `kqueue`, `kqueue1`, `kqueuex` and `kevent` for C programs, declared in
+//! libkqcompat_kqueue: `kqueue`, `kqueue1`, `kqueuex`, `kevent` and `kevent_min` for C programs, declared in
 //! `include/sys/event.h`.
 //!
 //! It also exports, with hooks around them, the functions of libc that set or take signals
@@ -13,7 +13,7 @@ pub mod signal_hooks;
 
 use std::os::fd::RawFd;
 
-use kq_core::{Errno, KEvent, abi};
+use kq_core::{Errno, KEvent, WaitFlags, abi};
 use libc::{c_int, c_uint, timespec};
 
 use next::Next;
@@ -80,6 +80,34 @@ pub unsafe extern "C-unwind" fn kevent(
     answer(
         unsafe { abi::kevent(kq, changelist, nchanges, eventlist, nevents, timeout, wait) }
             .map(|n| n as c_int),
+    )
+}
+
+/// `kevent_min(kq, changelist, nchanges, eventlist, nevents, min, timeout, flags)` - as [`kevent`], but
+/// waits for at least `min` events. A cancellation point.
+///
+/// errno: see [`kq_core::Kqueue::wait_min`] and [`abi::kevent`].
+///
+/// # Safety
+/// As for [`kevent`].
+#[unsafe(no_mangle)]
+pub unsafe extern "C-unwind" fn kevent_min(
+    kq: c_int,
+    changelist: *const KEvent,
+    nchanges: c_int,
+    eventlist: *mut KEvent,
+    nevents: c_int,
+    min: c_int,
+    timeout: *const timespec,
+    flags: c_uint,
+) -> c_int {
+    let flags = WaitFlags::from_bits_retain(flags);
+    // SAFETY: the caller's promise; `wait` is sound for the room it is told of.
+    answer(
+        unsafe {
+            abi::kevent_min(kq, changelist, nchanges, eventlist, nevents, min, timeout, flags, wait)
+        }
+        .map(|n| n as c_int),
     )
 }
 

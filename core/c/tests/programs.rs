@@ -93,6 +93,11 @@ fn waiting() {
 }
 
 #[test]
+fn at_least() {
+    passes("tests/c/min.c");
+}
+
+#[test]
 fn closing() {
     passes("tests/c/closing.c");
 }

@@ -133,6 +133,16 @@ int	kevent(int kq, const struct kevent *changelist, int nchanges,
 	    struct kevent *eventlist, int nevents,
 	    const struct timespec *timeout);
 
+/*
+ * Ours: as kevent(), but waits until there are at least min events, or the
+ * time is over.
+ */
+#define KEVENT_FLAG_IMMEDIATE	0x00000001	/* do not wait */
+#define KEVENT_FLAG_ABSTIME	0x00010000	/* timeout: of CLOCK_MONOTONIC */
+int	kevent_min(int kq, const struct kevent *changelist, int nchanges,
+	    struct kevent *eventlist, int nevents, int min,
+	    const struct timespec *timeout, unsigned int flags);
+
 #ifdef __cplusplus
 }
 #endif

@@ -6,11 +6,13 @@ use libc::{c_int, timespec};
 use nix::errno::Errno;
 
 use crate::event::KEvent;
+use crate::wait::WaitFlags;
 
 use super::kevent::{self, Caller};
 use super::memory::{check_readable, check_writable};
 use super::queue::{self, Rules, duplicates};
 use super::raw::{self, Result};
+use super::wait_min::kevent_min as kevent_min_of;
 
 /// `kqueue()`, `kqueue1(flags)` - makes a queue; `O_CLOEXEC` and `O_NONBLOCK` are the flags there
 /// are. Returns its descriptor, which is close-on-exec in any case.
@@ -63,6 +65,65 @@ pub unsafe fn kevent(
     timeout: *const timespec,
     wait: Wait,
 ) -> Result<usize> {
+    // SAFETY: the caller's promise, and of `check` that the memory is there.
+    unsafe {
+        let call = check(kq, changes, nchanges, events, nevents, timeout)?;
+        let (nchanges, nevents) = (nchanges as usize, nevents as usize);
+        let timeout = call.timeout.as_ref();
+        kevent::kevent(call.caller, changes, nchanges, events, nevents, timeout, wait)
+    }
+}
+
+/// `kevent_min(kq, changelist, nchanges, eventlist, nevents, min, timeout, flags)` - see
+/// [`Kqueue::wait_min`](crate::Kqueue::wait_min).
+///
+/// # Errors
+/// Those of [`Kqueue::wait_min`](crate::Kqueue::wait_min) and of [`kevent`].
+///
+/// # Safety
+/// As for [`kevent`].
+#[allow(clippy::too_many_arguments, reason = "those of the C function")]
+pub unsafe fn kevent_min(
+    kq: RawFd,
+    changes: *const KEvent,
+    nchanges: c_int,
+    events: *mut KEvent,
+    nevents: c_int,
+    min: c_int,
+    timeout: *const timespec,
+    flags: WaitFlags,
+    wait: Wait,
+) -> Result<usize> {
+    // SAFETY: as in `kevent`.
+    unsafe {
+        let call = check(kq, changes, nchanges, events, nevents, timeout)?;
+        let (nchanges, nevents) = (nchanges as usize, nevents as usize);
+        let min = usize::try_from(min).map_err(|_| Errno::EINVAL)?;
+        // An edge knote may have several events here.
+        check_writable(events.cast(), nevents * size_of::<KEvent>())?;
+        let timeout = call.timeout.as_ref();
+        kevent_min_of(call.caller, changes, nchanges, events, nevents, min, timeout, flags, wait)
+    }
+}
+
+/// A call whose arguments are good.
+struct Call {
+    caller: Caller,
+    timeout: Option<timespec>,
+}
+
+/// Checks a caller's arguments: the counts are not negative, and the memory is there.
+///
+/// # Safety
+/// As for [`kevent`].
+unsafe fn check(
+    kq: RawFd,
+    changes: *const KEvent,
+    nchanges: c_int,
+    events: *mut KEvent,
+    nevents: c_int,
+    timeout: *const timespec,
+) -> Result<Call> {
     let timeout = if timeout.is_null() {
         None
     } else {
@@ -79,6 +140,5 @@ pub unsafe fn kevent(
     let written = nevents.min((nchanges + queue.most_events()).max(1));
     // SAFETY: the caller's promise.
     unsafe { check_writable(events.cast(), written * size_of::<KEvent>()) }?;
-    // SAFETY: the caller's promise, and the memory was checked.
-    unsafe { kevent::kevent(caller, changes, nchanges, events, nevents, timeout.as_ref(), wait) }
+    Ok(Call { caller, timeout })
 }
