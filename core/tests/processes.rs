@@ -10,7 +10,7 @@ use std::process::{Command, ExitCode};
 use kq::*;
 use kq_core::EventFilter::{EVFILT_PROC, EVFILT_PROCDESC, EVFILT_READ, EVFILT_USER};
 use kq_core::test_support::harness::Suite;
-use kq_core::test_support::{isolate, leak, sys, threads};
+use kq_core::test_support::{filter, isolate, leak, sys, threads};
 use kq_core::{Errno, EvFlags, FilterFlag, KEvent, Kqueue};
 use libc::{c_int, pid_t};
 
@@ -684,7 +684,7 @@ fn without_the_connector_forks_are_eperm_but_exits_are_told() {
 fn without_pidfd_open_the_answer_is_enosys() {
     let kq = Kqueue::new().unwrap();
     let child = exits(0);
-    sys::refuse_system_call(libc::SYS_pidfd_open, Errno::ENOSYS);
+    filter::refuse(&[libc::SYS_pidfd_open], Errno::ENOSYS);
     assert_eq!(watch(&kq, child.pid(), EXIT), Err(Errno::ENOSYS));
     child.wait();
 }

@@ -31,6 +31,8 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Starts any program on the compat libraries
     Run(Run),
+    /// Runs real programs, each with a load, on the kernel's calls and on ours
+    Programs(Programs),
     /// Builds libevent's programs and prints where they are, as JSON; for `bench`, which runs
     /// libevent's own benchmarks
     #[command(hide = true)]
@@ -105,6 +107,14 @@ pub(crate) struct Run {
     /// The program and its arguments
     #[arg(last = true, required = true, value_name = "CMD")]
     pub(crate) command: Vec<OsString>,
+}
+
+/// `regress programs`.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Programs {
+    /// Run only these [default: all]; regress/programs has a script for each
+    #[arg(value_name = "NAME")]
+    pub(crate) names: Vec<String>,
 }
 
 impl Options {

@@ -11,6 +11,7 @@ mod launch;
 mod libevent;
 mod preload;
 mod process;
+mod programs;
 mod progress;
 mod prove;
 mod report;
@@ -32,6 +33,7 @@ fn main() -> ExitCode {
     let cli = cli::parse();
     let outcome = match cli.command {
         Some(cli::Command::Run(run)) => launch::exec(&run).map(|never| match never {}),
+        Some(cli::Command::Programs(programs)) => programs::run(&programs),
         Some(cli::Command::Build) => session::build().map(|()| 0),
         None => session::run(&cli.options),
     };

@@ -3,7 +3,7 @@
 use std::os::fd::AsRawFd;
 use std::ptr::{null, without_provenance};
 
-use kq_core::test_support::{harness::Rule, sys, threads};
+use kq_core::test_support::{filter, harness::Rule, sys, threads};
 use libc::{epoll_event, timespec};
 use nix::errno::Errno;
 
@@ -17,7 +17,7 @@ pub(crate) const RULES: &[Rule<Epoll>] = kq_core::rules![
 ];
 
 fn refuse() {
-    sys::refuse_system_call(libc::SYS_epoll_pwait2, Errno::ENOSYS);
+    filter::refuse(&[libc::SYS_epoll_pwait2], Errno::ENOSYS);
 }
 
 fn times_are_rounded_up_to_milliseconds(epoll: Epoll) {

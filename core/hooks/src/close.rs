@@ -8,6 +8,7 @@ use kq_core::hooks::{
 use libc::{EBADF, ENOSYS};
 
 use crate::next::{Next, fail};
+use crate::sandbox;
 
 type Close = unsafe extern "C-unwind" fn(c_int) -> c_int;
 type Dup2 = unsafe extern "C-unwind" fn(c_int, c_int) -> c_int;
@@ -206,8 +207,14 @@ pub unsafe extern "C-unwind" fn syscall(
             close_range(a as c_uint, b as c_uint, c as c_int).into()
         },
         _ => match SYSCALL.get() {
-            // SAFETY: see above.
-            Some(next) => unsafe { next(number, a, b, c, d, e, f) },
+            Some(next) => {
+                // SAFETY: see above.
+                let done = unsafe { next(number, a, b, c, d, e, f) };
+                if done >= 0 && sandbox::confines(number, a) {
+                    kq_core::hooks::calls_are_filtered();
+                }
+                done
+            }
             None => fail(ENOSYS).into(),
         },
     }

@@ -8,6 +8,7 @@
 pub mod close;
 pub mod counters;
 mod next;
+pub mod sandbox;
 pub mod stdio;
 
 use kq_core::sets::Policy;
@@ -18,6 +19,7 @@ pub use next::{Next, fail, returned, test_cancel};
 pub fn init() {
     close::find();
     stdio::find();
+    sandbox::find();
     next::find();
     kq_core::hooks::all_closes_are_told();
 }

@@ -25,7 +25,7 @@ mod sink;
 use std::os::fd::RawFd;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::sets::cell;
+use crate::sets::{Policy, cell, set_policy};
 use numbers::Number;
 use process::Whose;
 pub use sink::{Sink, add_sink};
@@ -45,11 +45,29 @@ pub(crate) fn are_complete() -> bool {
     COMPLETE.load(Ordering::Relaxed)
 }
 
+/// Set once the process has put itself under a filter of system calls.
+static FILTERED: AtomicBool = AtomicBool::new(false);
+
+/// The process has put itself, or one of its threads, under a filter of system calls, which may end
+/// it at a call of ours: from here on poll and select are the kernel's own, and no close is told to
+/// their queues.
+pub fn calls_are_filtered() {
+    set_policy(Policy::Off);
+    FILTERED.store(true, Ordering::SeqCst);
+}
+
+/// Whether to leave a number alone: nobody but poll and select, which are the kernel's now, is
+/// concerned.
+fn leave_alone(number: Number) -> bool {
+    FILTERED.load(Ordering::SeqCst) && !number.has_sink()
+}
+
 /// The number `fd` is about to be closed, or replaced by dup2.
 #[inline]
 pub fn before_close(fd: RawFd) {
     if let Some(number) = numbers::begin_close(fd)
         && number.is_watched()
+        && !leave_alone(number)
     {
         tell(fd, number);
     }
@@ -59,7 +77,7 @@ pub fn before_close(fd: RawFd) {
 #[inline]
 pub fn after_close(fd: RawFd) {
     let Some(number) = numbers::get(fd) else { return };
-    if number.is_watched() {
+    if number.is_watched() && !leave_alone(number) {
         end_watched(fd, number);
     } else {
         numbers::end_close(fd, false);
@@ -98,7 +116,7 @@ fn within(first: u32, last: u32, highest: usize) -> std::ops::Range<RawFd> {
 /// False in a forked child, which has only copies and may close them.
 #[inline]
 pub fn is_hidden(fd: RawFd) -> bool {
-    numbers::get(fd).is_some_and(Number::is_hidden) && cell::is_ours(fd)
+    numbers::get(fd).is_some_and(|n| n.is_hidden() && !leave_alone(n)) && cell::is_ours(fd)
 }
 
 /// The first descriptor of our own among the numbers from `first` to `last`.

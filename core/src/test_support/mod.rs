@@ -14,6 +14,7 @@ mod deeds;
 pub mod defences;
 pub mod epoll;
 mod epoll_native;
+pub mod filter;
 pub mod harness;
 pub mod isolate;
 pub mod leak;

@@ -310,32 +310,3 @@ impl Fork {
         }
     }
 }
-
-/// Has one system call fail in this process from now on, as it does on a kernel that lacks it.
-///
-/// # Panics
-/// Where seccomp(2) is not to be had.
-pub fn refuse_system_call(number: libc::c_long, errno: Errno) {
-    let step = |code: u32, yes: u8, no: u8, k: u32| libc::sock_filter {
-        code: code as u16,
-        jt: yes,
-        jf: no,
-        k,
-    };
-    let refusal = libc::SECCOMP_RET_ERRNO | errno as u32;
-    let mut program = [
-        // The number is the first field of struct seccomp_data.
-        step(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0, 0),
-        step(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, 0, 1, number as u32),
-        step(libc::BPF_RET | libc::BPF_K, 0, 0, refusal),
-        step(libc::BPF_RET | libc::BPF_K, 0, 0, libc::SECCOMP_RET_ALLOW),
-    ];
-    let program = libc::sock_fprog { len: program.len() as u16, filter: program.as_mut_ptr() };
-    // SAFETY: the kernel reads the program, which lives until the call is over.
-    unsafe {
-        Errno::result(libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)).expect("no_new_privs");
-        let filter = libc::SECCOMP_MODE_FILTER;
-        Errno::result(libc::prctl(libc::PR_SET_SECCOMP, filter, &raw const program))
-            .expect("a seccomp filter");
-    }
-}

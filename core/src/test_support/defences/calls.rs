@@ -11,7 +11,7 @@ use crate::test_support::sets::readable;
 use crate::test_support::watched::{
     Ask, Watched, close_all, eventfds, hush, queues, registrations, ring, while_asleep,
 };
-use crate::test_support::{signals, sys, threads};
+use crate::test_support::{filter, signals, sys, threads};
 
 /// See the module.
 pub const RULES: &[Rule<Ask>] = crate::rules![
@@ -27,6 +27,7 @@ pub const RULES: &[Rule<Ask>] = crate::rules![
     signals stopped_and_continued,
     limits out_of_descriptors,
     limits out_of_system_calls,
+    limits under_a_filter_of_its_own,
 ];
 
 fn two_that_take_turns_stay(ask: Ask) {
@@ -312,7 +313,7 @@ fn out_of_descriptors(ask: Ask) {
 fn out_of_system_calls(ask: Ask) {
     let fds = eventfds(24);
     let status = sys::in_child(|| {
-        sys::refuse_system_call(libc::SYS_epoll_create1, nix::errno::Errno::EPERM);
+        filter::refuse(&[libc::SYS_epoll_create1], nix::errno::Errno::EPERM);
         let mut watched = Watched::new(&fds);
         for round in 0..600 {
             let fd = fds[round % 24];
@@ -330,7 +331,7 @@ fn out_of_system_calls(ask: Ask) {
     let status = sys::in_child(|| {
         let mut watched = Watched::new(&fds);
         watched.warm_up(ask);
-        sys::refuse_system_call(libc::SYS_epoll_pwait, nix::errno::Errno::EPERM);
+        filter::refuse(&[libc::SYS_epoll_pwait], nix::errno::Errno::EPERM);
         for round in 0..600 {
             let fd = fds[round % 24];
             ring(fd);
@@ -343,4 +344,53 @@ fn out_of_system_calls(ask: Ask) {
     });
     assert_eq!(status, 0);
     close_all(&fds);
+}
+
+/// A program that forbids itself system calls, as OpenSSH's child does, has not forbidden poll and
+/// select: whatever the engine would do beside them would end it.
+fn under_a_filter_of_its_own(ask: Ask) {
+    let deadly = [
+        libc::SYS_epoll_create1,
+        libc::SYS_epoll_ctl,
+        libc::SYS_epoll_pwait,
+        libc::SYS_fcntl,
+        libc::SYS_fstat,
+        libc::SYS_getpid,
+        libc::SYS_madvise,
+        libc::SYS_clock_gettime,
+    ];
+    let program = filter::program(&deadly, libc::SECCOMP_RET_KILL_PROCESS);
+    let program =
+        libc::sock_fprog { len: program.len() as u16, filter: program.as_ptr().cast_mut() };
+    type Way = fn(*const libc::sock_fprog) -> i64;
+    let by_prctl: Way = |program| {
+        // SAFETY: the kernel reads the program, which lives until the call is over.
+        unsafe { libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, program).into() }
+    };
+    let by_syscall: Way = |program| {
+        // SAFETY: see above.
+        unsafe { libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, 0, program) }
+    };
+    for confine in [by_prctl, by_syscall] {
+        let fds = eventfds(24);
+        let status = sys::in_child(|| {
+            let mut watched = Watched::new(&fds);
+            watched.warm_up(ask);
+            // SAFETY: takes no pointer.
+            assert_eq!(unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) }, 0);
+            assert_eq!(confine(&raw const program), 0);
+            for round in 0..100 {
+                let fd = fds[round % 20];
+                ring(fd);
+                assert_eq!(ask(&mut watched, -1), [fd]);
+                hush(fd);
+            }
+            watched.array.truncate(20);
+            close_all(&fds[20..]);
+            assert_eq!(ask(&mut watched, 0), []);
+            0
+        });
+        assert_eq!(status, 0);
+        close_all(&fds);
+    }
 }
