@@ -15,6 +15,16 @@ macro_rules! filters {
         #[non_exhaustive]
         pub enum EventFilter { $($(#[$doc])* $name = $value,)* }
 
+        impl EventFilter {
+            /// Each filter.
+            pub const ALL: &'static [Self] = &[$(Self::$name,)*];
+
+            /// Its name: `EVFILT_READ`.
+            pub fn name(self) -> &'static str {
+                match self { $(Self::$name => stringify!($name),)* }
+            }
+        }
+
         impl TryFrom<i16> for EventFilter {
             type Error = Errno;
 

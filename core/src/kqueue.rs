@@ -7,6 +7,7 @@ use nix::errno::Errno;
 
 use crate::counters::Counters;
 use crate::event::KEvent;
+use crate::stats::{self, KnoteInfo};
 use crate::sys::linux::kevent::{self, Caller};
 use crate::sys::linux::queue::{self, Rules};
 use crate::sys::linux::raw;
@@ -97,6 +98,16 @@ impl Kqueue {
     /// What this queue did so far.
     pub fn counters(&self) -> Counters {
         if self.is_ours() { self.caller.queue.counters.snapshot() } else { Counters::default() }
+    }
+
+    /// The knotes that are on the queue now, in order of their idents; see [`stats`](crate::stats)
+    /// for more to look at.
+    ///
+    /// # Errors
+    /// - `EBADF`: the queue is not this process's: it was made before a fork.
+    /// - `EBUSY`: another thread is changing the queue just now.
+    pub fn knotes(&self) -> Result<Vec<KnoteInfo>, Errno> {
+        if self.is_ours() { stats::knotes(self.fd) } else { Err(Errno::EBADF) }
     }
 
     fn is_ours(&self) -> bool {

@@ -22,6 +22,8 @@ pub mod hooks;
 mod kqueue;
 #[cfg(not(kqcompat_native))]
 pub mod sets;
+#[cfg(not(kqcompat_native))]
+pub mod stats;
 mod sys;
 #[cfg(not(kqcompat_native))]
 mod wait;

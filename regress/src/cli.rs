@@ -104,6 +104,12 @@ pub(crate) struct Run {
     #[arg(long, value_name = "POLICY")]
     pub(crate) policy: Option<Policy>,
 
+    /// When the program exits, print what the libraries did, to standard error or to a file (as
+    /// KQCOMPAT_STATS does; docs/seeing.md)
+    #[arg(long, value_name = "FILE", num_args = 0..=1, require_equals = true,
+          default_missing_value = "stderr")]
+    pub(crate) stats: Option<PathBuf>,
+
     /// The program and its arguments
     #[arg(last = true, required = true, value_name = "CMD")]
     pub(crate) command: Vec<OsString>,

@@ -13,7 +13,7 @@ use object::{FileKind, elf};
 
 use crate::cli::Run;
 use crate::column::{Backend, Compat, Entry, METHODS, Policy};
-use crate::preload::{self, POLICY};
+use crate::preload::{self, POLICY, STATS};
 use crate::progress::note;
 use crate::workspace::Workspace;
 
@@ -40,8 +40,14 @@ pub(crate) fn exec(run: &Run) -> Result<Infallible> {
         if let Some(policy) = run.policy {
             command.env(POLICY, policy.name());
         }
+        if let Some(place) = &run.stats {
+            command.env(STATS, place);
+        }
         takes_preloads(&program)?;
         prove(&command, &program, &paths)?;
+    }
+    if run.backend == Backend::Native && run.stats.is_some() {
+        bail!("--stats is for the libraries, and --backend native has none");
     }
     Err(command.exec()).with_context(|| format!("cannot start {}", program.display()))
 }
@@ -134,6 +140,7 @@ fn prove(command: &Command, program: &Path, libraries: &[&Path]) -> Result<()> {
     }
     let output = trace
         .env("LD_TRACE_LOADED_OBJECTS", "1")
+        .env_remove(STATS)
         .stdin(Stdio::null())
         .output()
         .with_context(|| format!("cannot start {}", program.display()))?;

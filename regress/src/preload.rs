@@ -15,6 +15,9 @@ pub(crate) const IGNORED: &str = "cannot be preloaded";
 /// The variable that chooses a library's policy.
 pub(crate) const POLICY: &str = "KQCOMPAT_POLICY";
 
+/// The variable that says where a library prints what it did.
+pub(crate) const STATS: &str = "KQCOMPAT_STATS";
+
 /// Sets the environment of a test program of this column: nothing of the caller's may choose
 /// another method, policy or library.
 pub(crate) fn environment(command: &mut Command, column: &Column, library: Option<&Path>) {

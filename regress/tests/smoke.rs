@@ -95,6 +95,35 @@ fn run_starts_a_program_on_the_libraries_and_passes_its_status_on() {
 }
 
 #[test]
+fn run_prints_what_the_libraries_did() {
+    const PROGRAM: &str = "
+import os, select
+readers = [os.pipe()[0] for _ in range(20)]
+poll = select.poll()
+for reader in readers: poll.register(reader, select.POLLIN)
+for _ in range(5): poll.poll(0)
+epoll = select.epoll()
+epoll.register(readers[0], select.EPOLLIN)
+epoll.poll(0)
+os._exit(0) if os.fork() == 0 else os.wait()
+";
+    let args = ["run", "--policy", "register", "--stats", "--", "python3", "-c", PROGRAM];
+    let stats = output(&args);
+    assert!(stats.status.success(), "{}", stderr(&stats));
+    for line in [
+        "libkqcompat_epoll ",
+        " (epoll): 1 registrations, 1 changes, 1 waits, 0 events",
+        "poll and select (policy register): 5 calls by the engine, 0 by the kernel; 20 registrations in 1 queues, ",
+        "  poll of 20 descriptors: 20 registered with queue ",
+    ] {
+        assert_eq!(stderr(&stats).matches(line).count(), 1, "{line}: {}", stderr(&stats));
+    }
+    assert!(!stderr(&stats).contains("libkqcompat_select "), "{}", stderr(&stats));
+    let refused = output(&["run", "--backend", "native", "--stats", "--", "true"]);
+    assert_eq!(refused.status.code(), Some(2), "{}", stderr(&refused));
+}
+
+#[test]
 fn run_refuses_a_program_that_the_loader_would_not_preload_into() {
     let dir = tempfile::tempdir().unwrap();
     let (source, program) = (dir.path().join("m.c"), dir.path().join("static"));

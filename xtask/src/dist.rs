@@ -57,7 +57,9 @@ impl Dist {
             self.library(&built, name)?;
             self.pkg_config(name, &crate::root().join(folder))?;
         }
-        self.copy(&crate::root().join("core/c/include/sys/event.h"), &format!("{HEADERS}/sys"))?;
+        let headers = crate::root().join("core/c/include");
+        self.copy(&headers.join("sys/event.h"), &format!("{HEADERS}/sys"))?;
+        self.copy(&headers.join("kqcompat.h"), HEADERS)?;
         for page in man::pages()? {
             let section = page.extension().and_then(|e| e.to_str()).unwrap_or_default();
             self.copy(&page, &format!("share/man/man{section}"))?;

@@ -15,6 +15,16 @@ use libc::{c_int, epoll_event};
 use border::answer;
 pub use wait::{epoll_pwait, epoll_pwait2, epoll_wait};
 
+// The section keeps it in a static library too: whoever calls epoll_create has it.
+#[used]
+#[unsafe(link_section = ".init_array")]
+static INIT: extern "C" fn() = {
+    extern "C" fn init() {
+        kq_stats_c::init("libkqcompat_epoll");
+    }
+    init
+};
+
 /// `epoll_create(size)` - makes an instance (epoll_create(2)).
 #[unsafe(no_mangle)]
 pub extern "C" fn epoll_create(size: c_int) -> c_int {

@@ -26,7 +26,7 @@ static CHK_FAIL: Next<unsafe extern "C" fn() -> !> = unsafe { Next::new(c"__chk_
 #[unsafe(link_section = ".init_array")]
 static INIT: extern "C" fn() = {
     extern "C" fn init() {
-        kq_hooks_c::init();
+        kq_hooks_c::init("libkqcompat_poll");
         POLL.find();
         PPOLL.find();
         CHK_FAIL.find();

@@ -42,7 +42,7 @@ static PPOLL: Next<Ppoll> = unsafe { Next::new(c"ppoll") };
 #[unsafe(link_section = ".init_array")]
 static INIT: extern "C" fn() = {
     extern "C" fn init() {
-        kq_hooks_c::init();
+        kq_hooks_c::init("libkqcompat_select");
         SELECT.find();
         PSELECT.find();
         PPOLL.find();

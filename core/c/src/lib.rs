@@ -25,7 +25,7 @@ static INIT: extern "C" fn() = {
     extern "C" fn init() {
         EPOLL_PWAIT2.get();
         signal_hooks::init();
-        kq_hooks_c::init();
+        kq_hooks_c::init("libkqcompat_kqueue");
         abi::listen();
     }
     init

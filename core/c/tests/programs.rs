@@ -176,3 +176,54 @@ fn the_example_serves_ticks_and_watches() {
     assert_eq!(lines.last().unwrap(), "3 connections, 15000 bytes, ticked");
     assert!(server.wait().unwrap().success());
 }
+
+#[test]
+fn a_program_sees_itself_at_work() {
+    passes("tests/c/stats.c");
+}
+
+/// What the program of `stats.c` has printed by `KQCOMPAT_STATS` when it ended in a way.
+fn printed(program: &Path, how: &str) -> String {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("stats");
+    let mut command = Command::new(program);
+    let output = command.arg(how).env("KQCOMPAT_STATS", &file).output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&output.stderr), "");
+    succeeded(output);
+    std::fs::read_to_string(file).unwrap()
+}
+
+#[test]
+fn what_it_did_is_printed_at_exit_to_who_asks() {
+    if !has("cc") {
+        return;
+    }
+    for link in [Link::Shared, Link::Static] {
+        let dir = tempfile::tempdir().unwrap();
+        let program = compile(&["cc", "-std=gnu11"], "tests/c/stats.c", link, &dir);
+        let one = printed(&program, "exit");
+        assert!(one.starts_with("libkqcompat_kqueue "), "{one}");
+        assert!(one.contains(" in program["), "{one}");
+        assert!(
+            one.contains("(kqueue): 2 knotes (TIMER 1, USER 1), 2 changes, 0 waits, "),
+            "{one}"
+        );
+        assert_eq!(one.lines().count(), 2, "{one}");
+
+        // The child has a queue of its own, and not its parent's.
+        let two = printed(&program, "fork");
+        assert_eq!(two.lines().count(), 4, "{two}");
+        assert!(two.lines().nth(1).unwrap().contains(": 0 knotes"), "{two}");
+        assert_eq!(printed(&program, "vfork").lines().count(), 2);
+
+        for how in ["_exit", "exec", "closed"] {
+            assert_eq!(printed(&program, how), "", "{how}");
+        }
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let program = compile(&["cc", "-std=gnu11"], "tests/c/stats.c", Link::Shared, &dir);
+    let mut command = Command::new(&program);
+    let output = command.arg("exit").env("KQCOMPAT_STATS", "stderr").output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.starts_with("libkqcompat_kqueue "), "{said}");
+}

@@ -11,12 +11,15 @@ mod next;
 pub mod sandbox;
 pub mod stdio;
 
+use std::os::unix::ffi::OsStrExt;
+
 use kq_core::sets::Policy;
 pub use next::{Next, fail, returned, test_cancel};
 
-/// To be called when the library is loaded, in a constructor: finds libc's functions now, since
-/// looking for them allocates, and declares that closes are told.
-pub fn init() {
+/// To be called when the library is loaded, in a constructor, with the library's name: finds libc's
+/// functions now, since looking for them allocates, and declares that closes are told.
+pub fn init(library: &'static str) {
+    kq_stats_c::init(library);
     close::find();
     stdio::find();
     sandbox::find();
@@ -27,16 +30,8 @@ pub fn init() {
 /// Sets the policy of poll and select that the environment variable `KQCOMPAT_POLICY` names; not in
 /// a program that runs with the rights of another user (secure_getenv(3)).
 pub fn policy_from_environment() {
-    // SAFETY: takes a number; getenv takes a C string and returns one, or null. Constructors run
-    // before any thread that could change the environment.
-    let name = unsafe {
-        if libc::getauxval(libc::AT_SECURE) != 0 {
-            return;
-        }
-        let value = libc::getenv(c"KQCOMPAT_POLICY".as_ptr());
-        (!value.is_null()).then(|| std::ffi::CStr::from_ptr(value))
-    };
-    if let Some(policy) = name.and_then(|name| Policy::by_name(name.to_bytes())) {
+    let name = kq_stats_c::setting(c"KQCOMPAT_POLICY");
+    if let Some(policy) = name.and_then(|name| Policy::by_name(name.as_bytes())) {
         kq_core::sets::set_policy(policy);
     }
 }

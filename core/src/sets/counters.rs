@@ -54,6 +54,11 @@ counts! {
     Queues queues
 }
 
+/// Begins at 0 again.
+pub(crate) fn forget_counters() {
+    CELLS.iter().flat_map(|cell| &cell.0).for_each(|counter| counter.store(0, Relaxed));
+}
+
 #[repr(align(64))]
 struct Cell([AtomicU64; COUNTS]);
 

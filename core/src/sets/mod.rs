@@ -15,6 +15,7 @@ mod check;
 mod compare;
 mod counters;
 mod dense;
+pub(crate) mod facts;
 mod fit;
 mod front;
 mod memory;
@@ -32,6 +33,7 @@ mod unhooked;
 mod wait;
 mod watch;
 
+pub(crate) use counters::forget_counters;
 pub use counters::{SetCounters, set_counters};
 pub use policy::{Policy, policy, set_policy};
 pub use thread::prepare;

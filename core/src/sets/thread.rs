@@ -16,6 +16,7 @@ use crate::sys::linux::{fork, raw};
 
 use super::cell;
 use super::counters::{Count, count};
+use super::facts::{self, Facts};
 use super::front::{Front, SAMPLES};
 use super::memory::{PAGE, Region};
 use super::policy::{Policy, policy};
@@ -23,7 +24,7 @@ use super::serve::{Outcome, serve};
 use super::set::Set;
 
 /// How many sets a thread remembers.
-const SETS: usize = 6;
+pub(super) const SETS: usize = 6;
 /// How many sketches of sets that were seen once.
 const SEEN: usize = 16;
 /// How many ranges of the caller's memory.
@@ -44,6 +45,8 @@ struct Thread {
     seen: [u64; SEEN],
     /// Memory of the program that the kernel has read and written for it, as (begin, end).
     proven: [(usize, usize); RANGES],
+    /// For who looks from outside.
+    facts: Option<&'static Facts>,
     events: [epoll_event; EVENTS],
 }
 
@@ -64,6 +67,7 @@ pub(super) fn call<F: Front>(front: &mut F) -> Outcome {
         return Outcome::Own(front.own());
     };
     let outcome = thread.call(front);
+    thread.note(&outcome);
     // A handler on this very thread sees it after all that was done before.
     compiler_fence(Ordering::Release);
     thread.busy.store(false, Ordering::Relaxed);
@@ -130,6 +134,7 @@ fn begin() -> Option<*mut Thread> {
             sets: [const { Set::EMPTY }; SETS],
             seen: [0; SEEN],
             proven: [(0, 0); RANGES],
+            facts: facts::claim(),
             events: [epoll_event { events: 0, u64: 0 }; EVENTS],
         });
     }
@@ -153,6 +158,10 @@ unsafe extern "C" fn thread_ends(thread: *mut c_void) {
     for set in unsafe { &mut (*thread).sets } {
         set.free();
     }
+    // SAFETY: as above.
+    if let Some(facts) = unsafe { (*thread).facts } {
+        facts.release();
+    }
     // SAFETY: mapped by `begin` with this length; nobody has a pointer to it any more.
     let _ = unsafe { raw::munmap(thread.cast(), LENGTH) };
 }
@@ -168,6 +177,23 @@ impl Thread {
             set.free();
         }
         self.generation = fork::generation();
+        self.facts = facts::claim();
+    }
+
+    /// Notes what became of a call, and of its set.
+    #[inline]
+    fn note(&self, outcome: &Outcome) {
+        if let Some(facts) = self.facts {
+            facts.note(outcome);
+        }
+        self.note_set(self.last);
+    }
+
+    #[inline]
+    fn note_set(&self, at: usize) {
+        if let Some(facts) = self.facts {
+            facts.note_set(at, &self.sets[at]);
+        }
     }
 
     fn call<F: Front>(&mut self, front: &mut F) -> Outcome {
@@ -239,6 +265,7 @@ impl Thread {
             let old = self.clock as usize % SETS;
             if self.clock.wrapping_sub(self.sets[old].used_at) > EXPIRES {
                 self.sets[old].free();
+                self.note_set(old);
             }
             count(Count::Handed);
             return Outcome::Own(front.own());
@@ -249,6 +276,7 @@ impl Thread {
         front.fill(set);
         if set.broken {
             set.free();
+            self.note_set(at);
             count(Count::Handed);
             return Outcome::Own(front.own());
         }

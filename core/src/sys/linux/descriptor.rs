@@ -10,6 +10,7 @@ use nix::errno::Errno;
 use rustc_hash::FxHashMap;
 
 use crate::event::{EvFlags, EventFilter, KEvent};
+use crate::stats::KnoteInfo;
 
 use super::data::Kind;
 use super::knote::{HUSHED, Knote, Knotes, ONCE, State};
@@ -418,6 +419,26 @@ impl Descriptors {
             };
             if done.is_err() {
                 self.purge(fd); // closed just now
+            }
+        }
+    }
+
+    /// Calls `f` with each knote of the program's.
+    pub(crate) fn each(&self, f: &mut impl FnMut(KnoteInfo)) {
+        for (ident, list) in self.lists.iter().enumerate() {
+            for knote in list.iter().filter(|knote| knote.state != State::Ghost) {
+                let ext = self.exts.get(&(ident as RawFd, knote.filter));
+                let event = KEvent {
+                    ident,
+                    filter: knote.filter as i16,
+                    flags: knote.flags,
+                    fflags: knote.fflags,
+                    data: knote.data,
+                    udata: knote.udata,
+                    ext: ext.copied().unwrap_or_default(),
+                };
+                let disabled = knote.state == State::Disabled;
+                f(KnoteInfo { event, disabled, active: knote.is_forced() });
             }
         }
     }

@@ -16,6 +16,7 @@ pub mod fork;
 mod gate;
 pub mod hidden;
 mod inotify;
+pub(crate) mod inspect;
 pub(crate) mod kevent;
 mod knote;
 mod lanes;

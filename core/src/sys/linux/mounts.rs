@@ -21,7 +21,7 @@ use super::token::Token;
 /// The filter's part of an FS knote.
 #[derive(Debug)]
 pub(crate) struct Fs {
-    asked: u32,
+    pub(crate) asked: u32,
     noted: u32,
 }
 

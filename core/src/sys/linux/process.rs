@@ -36,7 +36,7 @@ pub(crate) struct Process {
     /// Registered with the queue, by this token.
     armed: Option<u32>,
     /// What the program asks for.
-    wanted: u32,
+    pub(crate) wanted: u32,
     /// Its parent, if that is followed and the program has not been told yet.
     child_of: Option<pid_t>,
     /// What has happened since the last report.

@@ -10,7 +10,7 @@ use std::ops::{Deref, DerefMut};
 use std::os::fd::RawFd;
 use std::ptr::null_mut;
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicPtr, AtomicU32, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 
 use nix::errno::Errno;
 
@@ -167,6 +167,19 @@ impl Queue {
         if self.life() == life && is_there { Ok(locked) } else { Err(Errno::EBADF) }
     }
 
+    /// The knotes, if the queue has any and nobody holds them just now.
+    pub(crate) fn try_knotes(&self) -> Option<Locked<'_>> {
+        let was_in_queue = closes::enter();
+        let guard = match self.knotes.try_lock() {
+            Ok(guard) => Some(guard),
+            Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
+            Err(TryLockError::WouldBlock) => None,
+        };
+        let locked = Locked { guard, was_in_queue };
+        let is_there = locked.guard.as_deref().is_some_and(Option::is_some);
+        is_there.then_some(locked)
+    }
+
     /// Locks the knotes, whether or not there are any.
     fn lock(&self) -> Locked<'_> {
         let was_in_queue = closes::enter();
@@ -267,6 +280,15 @@ fn all() -> impl Iterator<Item = &'static Queue> {
         .filter(move |q| q.generation.load(Ordering::Relaxed) == generation && q.is_open())
 }
 
+/// Calls `f` with each number that is known to be an open queue's, in order.
+pub(crate) fn each(mut f: impl FnMut(RawFd, &'static Queue)) {
+    QUEUES.for_each(|fd, _| {
+        if let Some(queue) = find(fd) {
+            f(fd, queue);
+        }
+    });
+}
+
 /// The number of a queue is about to be closed. With its last number the queue is no more, and who
 /// sleeps in it wakes.
 pub(crate) fn forget(fd: RawFd) {
@@ -293,6 +315,16 @@ fn let_go(fd: RawFd, still_open: bool) {
     counted.queues = 0;
     counted.knotes = 0;
     CLOSED.add(counted);
+}
+
+/// What queues that are closed now had done.
+pub(crate) fn closed_counters() -> Counters {
+    CLOSED.snapshot()
+}
+
+/// Forgets it.
+pub(crate) fn forget_closed_counters() {
+    CLOSED.take();
 }
 
 /// What all queues of this process did so far.

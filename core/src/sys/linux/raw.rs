@@ -285,6 +285,14 @@ pub fn getpid() -> libc::pid_t {
     pid as libc::pid_t
 }
 
+/// `gettid()`.
+#[inline]
+pub fn gettid() -> libc::pid_t {
+    // SAFETY: takes no pointer and cannot fail.
+    let tid = unsafe { syscalls::raw::syscall0(Sysno::gettid as usize) };
+    tid as libc::pid_t
+}
+
 /// `madvise(addr, len, advice)`.
 ///
 /// # Safety

@@ -12,6 +12,7 @@ use nix::errno::Errno;
 use rustc_hash::FxHashMap;
 
 use crate::event::{EvFlags, EventFilter, KEvent};
+use crate::stats::KnoteInfo;
 
 use super::bell::Bell;
 use super::inotify::Half;
@@ -130,6 +131,15 @@ impl Soft {
 
     pub(crate) fn count(&self) -> usize {
         self.knotes.len()
+    }
+
+    /// Calls `f` with each knote.
+    pub(crate) fn each(&self, f: &mut impl FnMut(KnoteInfo)) {
+        for (&key, knote) in &self.knotes {
+            let (fflags, data) = knote.source.asked();
+            let event = knote.event(key, Report { flags: 0, fflags, data });
+            f(KnoteInfo { event, disabled: knote.disabled, active: knote.active });
+        }
     }
 
     /// Applies one change.

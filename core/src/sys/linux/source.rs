@@ -8,7 +8,7 @@ use std::os::fd::RawFd;
 
 use nix::errno::Errno;
 
-use crate::event::{EvFlags, EventFilter, KEvent};
+use crate::event::{EvFlags, EventFilter, FilterFlag, KEvent};
 
 use super::connector::Connector;
 use super::file::File;
@@ -160,6 +160,18 @@ impl Source {
             Self::Signal(_) => {}
         }
         Ok(())
+    }
+
+    /// What is asked for, in fflags; and how many nanoseconds a timer has left.
+    pub(crate) fn asked(&self) -> (u32, i64) {
+        match self {
+            Self::User(user) => (user.flags, 0),
+            Self::Timer(timer) => (FilterFlag::NOTE_NSECONDS.bits(), timer.left()),
+            Self::Vnode(vnode) => (vnode.asked, 0),
+            Self::Fs(fs) => (fs.asked, 0),
+            Self::Process(process) => (process.wanted, 0),
+            _ => (0, 0),
+        }
     }
 
     /// Whether there may be something to report.

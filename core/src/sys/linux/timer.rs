@@ -68,6 +68,11 @@ impl Timer {
         self.deadline <= now(self.realtime)
     }
 
+    /// Nanoseconds until it expires next.
+    pub(crate) fn left(&self) -> i64 {
+        i64::try_from(self.deadline.saturating_sub(now(self.realtime))).unwrap_or(i64::MAX)
+    }
+
     /// How often it has expired; sets the next deadline. A moment that is over stays over, unless it
     /// is cleared.
     pub(crate) fn take(&mut self, clear: bool) -> i64 {

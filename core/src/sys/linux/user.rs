@@ -5,7 +5,7 @@ use crate::event::{EvFlags, FilterFlag, KEvent};
 /// The filter's part of a USER knote.
 #[derive(Debug, Default)]
 pub(crate) struct User {
-    flags: u32,
+    pub(crate) flags: u32,
     data: i64,
     triggered: bool,
 }

@@ -46,7 +46,7 @@ const PLAIN: [(u32, u32); 7] = [
 /// The filter's part of a VNODE knote.
 #[derive(Debug)]
 pub(crate) struct Vnode {
-    asked: u32,
+    pub(crate) asked: u32,
     /// NOTE_ bits: what happened of what was asked for, and was not cleared.
     noted: u32,
     /// IN_ bits: what inotify told, and was not compared with the file's stat yet.

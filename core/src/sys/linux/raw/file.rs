@@ -114,14 +114,31 @@ pub fn readlink_fd(fd: RawFd, buf: &mut [u8]) -> Result<&[u8]> {
 /// `open(path, O_RDONLY | O_CLOEXEC)`.
 #[inline]
 pub fn open_read(path: &CStr) -> Result<RawFd> {
+    open(path, libc::O_RDONLY | libc::O_CLOEXEC)
+}
+
+/// `open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0666)`.
+pub fn open_append(path: &CStr) -> Result<RawFd> {
+    open(path, libc::O_WRONLY | libc::O_APPEND | libc::O_CREAT | libc::O_CLOEXEC)
+}
+
+/// Reads the beginning of a file, as much as `buf` has room for.
+pub fn read_file<'a>(path: &CStr, buf: &'a mut [u8]) -> Result<&'a [u8]> {
+    let fd = open_read(path)?;
+    let len = super::read(fd, buf);
+    super::close(fd)?;
+    Ok(&buf[..len?])
+}
+
+fn open(path: &CStr, flags: c_int) -> Result<RawFd> {
     // SAFETY: the kernel reads `path`, which ends in a NUL.
     check(unsafe {
         syscall4(
             Sysno::openat as usize,
             libc::AT_FDCWD as usize,
             path.as_ptr() as usize,
-            (libc::O_RDONLY | libc::O_CLOEXEC) as usize,
-            0,
+            flags as usize,
+            0o666,
         )
     })
     .map(|fd| fd as RawFd)
