@@ -7,6 +7,7 @@ use crate::sys::linux::raw::Result;
 use super::counters::{Count, count};
 use super::front::{Front, Time};
 use super::set::{Set, State};
+use super::table::NOWHERE;
 use super::wait::{about_now, now};
 
 /// Asks the kernel about all entries, and mends what it knows better. Its answer is the call's
@@ -65,7 +66,9 @@ fn doubt_events<F: Front>(set: &mut Set, front: &mut F, events: &mut [epoll_even
             }
             Some(slot) => {
                 let s = *set.watch.table.slot(slot);
-                if !front.is_reported(set, s.index) && !set.watch.verify(slot) {
+                if s.index == NOWHERE {
+                    set.watch.drop(slot);
+                } else if !front.is_reported(set, s.index) && !set.watch.verify(slot) {
                     count(Count::Reused);
                     set.distrust(slot, State::New);
                 }

@@ -18,6 +18,7 @@ mod dense;
 pub(crate) mod facts;
 mod fit;
 mod front;
+mod linger;
 mod memory;
 mod policy;
 mod poll;

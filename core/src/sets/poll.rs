@@ -4,7 +4,7 @@ use std::os::fd::RawFd;
 
 use libc::{pollfd, timespec};
 
-use crate::sys::linux::raw::Result;
+use crate::sys::linux::raw::{self, Result};
 
 use super::compare::first_difference;
 use super::front::{Delivered, Front, SAMPLES, Time, Update, timespec_for};
@@ -12,7 +12,7 @@ use super::memory::Array;
 use super::policy::Policy;
 use super::set::{Kind, Set, State};
 use super::table::NOWHERE;
-use super::wait::{Calls, Wait, ppoll_now};
+use super::wait::{Calls, Wait};
 use super::watch::POLL_BITS;
 
 /// An entry as one word; remembered with revents 0.
@@ -125,7 +125,7 @@ impl<C: Calls> PollCall<'_, C> {
         for at in 0..set.leaving.len() {
             let slot = set.leaving[at];
             if set.watch.table.slot(slot).index == NOWHERE {
-                set.watch.drop(slot);
+                set.linger(slot);
             }
         }
         Update::Done
@@ -155,11 +155,7 @@ impl<C: Calls> PollCall<'_, C> {
         if let Some(slot) = set.watch.table.find(new.fd)
             && set.watch.table.slot(slot).index == NOWHERE
         {
-            let s = set.watch.table.slot(slot);
-            s.index = index as u32;
-            if s.bits & POLL_BITS != bits(new) && !set.watch.modify(slot, bits(new)) {
-                set.distrust(slot, State::New);
-            }
+            set.place(slot, index as u32, bits(new));
         } else {
             set.ask_for(new.fd, index as u32, bits(new), State::New);
         }
@@ -312,7 +308,7 @@ impl<C: Calls> Front for PollCall<'_, C> {
         let (fds, len) = (set.pollfds.as_mut_ptr(), set.pollfds.len());
         let ready = match time {
             // SAFETY: an array of ours.
-            Time::Now => unsafe { ppoll_now(fds, len) },
+            Time::Now => unsafe { raw::poll_now(fds, len) },
             // SAFETY: an array of ours; the mask is the caller's, and only read.
             Time::AtMost(_) => unsafe {
                 self.wait.calls.ppoll(fds, len, timespec_for(time), self.wait.sigmask)
@@ -335,7 +331,7 @@ impl<C: Calls> Front for PollCall<'_, C> {
     fn whole(&mut self, _set: &mut Set, time: Time) -> Result<usize> {
         match time {
             // SAFETY: the caller's own array and number of entries.
-            Time::Now => unsafe { ppoll_now(self.fds, self.len) },
+            Time::Now => unsafe { raw::poll_now(self.fds, self.len) },
             // SAFETY: as above; the mask is the caller's, and only read.
             Time::AtMost(_) => unsafe {
                 self.wait.calls.ppoll(self.fds, self.len, timespec_for(time), self.wait.sigmask)

@@ -15,8 +15,7 @@ use super::compare::first_difference;
 use super::front::{Delivered, Front, SAMPLES, Time, Update, timespec_for};
 use super::policy::Policy;
 use super::set::{Kind, Set, State};
-use super::wait::{Calls, Wait, ZERO, ppoll_now};
-use super::watch::POLL_BITS;
+use super::wait::{Calls, Wait, ZERO};
 
 /// What each bitmap is registered for, and what it reports: select(2)'s "correspondence between
 /// select() and poll() notifications". HUP and ERR are reported unasked.
@@ -161,13 +160,8 @@ impl<C: Calls> SelectCall<'_, C> {
                 let fd = (word * 64 + bit) as RawFd;
                 let bits = self.bits(fd);
                 match set.watch.table.find(fd) {
-                    Some(slot) if bits == 0 => set.watch.drop(slot),
-                    Some(slot) => {
-                        let same = set.watch.table.slot(slot).bits & POLL_BITS == bits;
-                        if !same && !set.watch.modify(slot, bits) {
-                            set.distrust(slot, State::New);
-                        }
-                    }
+                    Some(slot) if bits == 0 => set.linger(slot),
+                    Some(slot) => set.place(slot, fd as u32, bits),
                     None if bits == 0 => {}
                     None => set.ask_for(fd, fd as u32, bits, State::New),
                 }
@@ -213,7 +207,7 @@ impl<C: Calls> SelectCall<'_, C> {
         let mut fds = libc::pollfd { fd, events: libc::POLLIN, revents: 0 };
         let ready = match time {
             // SAFETY: one entry of ours.
-            Time::Now => unsafe { ppoll_now(&mut fds, 1) },
+            Time::Now => unsafe { raw::poll_now(&mut fds, 1) },
             // SAFETY: one entry of ours; the mask is the caller's, and only read.
             Time::AtMost(_) => unsafe {
                 self.wait.calls.ppoll(&mut fds, 1, timespec_for(time), self.wait.sigmask)
@@ -259,10 +253,15 @@ impl<C: Calls> Front for SelectCall<'_, C> {
         SAMPLES * same / used.max(1)
     }
 
+    /// Of some of the words that are in use, so that a set which changes a little at each call is
+    /// known again.
     fn sketch(&self) -> u64 {
-        let all = (0..3).flat_map(|b| (0..self.words()).map(move |word| (b, word)));
-        all.fold(self.nfds as u64, |sum, (b, word)| {
-            (sum ^ self.read(b, word)).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(23)
+        let used = || (0..self.words()).filter(|&word| self.any(word) != 0);
+        let step = used().count().div_ceil(SAMPLES).max(1);
+        used().step_by(step).fold(self.words() as u64, |sum, word| {
+            (0..3).fold(sum, |sum, b| {
+                (sum ^ self.read(b, word)).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(23)
+            })
         })
     }
 

@@ -4,6 +4,7 @@ use std::os::fd::RawFd;
 
 use super::cell::Notes;
 use super::counters::{Count, count};
+use super::linger::LINGER;
 use super::memory::{Array, Zeroed};
 use super::policy::Policy;
 use super::table::NOWHERE;
@@ -46,6 +47,9 @@ pub(crate) struct Set {
     pub(crate) bitmaps: Array<u64>,
     /// Slots whose entry is being looked for.
     pub(crate) leaving: Array<u32>,
+    /// The slots whose entry left last, in a ring, and how many have left.
+    pub(crate) lingering: [u32; LINGER],
+    pub(crate) left: u32,
     /// Unhooked programs: the slots that were reported at the last call, and at this one.
     pub(crate) reported: Array<u32>,
     pub(crate) reporting: Array<u32>,
@@ -55,6 +59,8 @@ pub(crate) struct Set {
     pub(crate) used_at: u32,
     /// Calls for which the kernel serves, since a large part was ready.
     pub(crate) dense: u32,
+    /// How many results the queue had when it was last asked.
+    pub(crate) expected: usize,
     /// Unhooked programs: each registration is to be verified before the queue serves again.
     pub(crate) doubted: bool,
     /// No queue is tried for until so many calls were made.
@@ -119,12 +125,15 @@ impl Set {
         told_len: 0,
         bitmaps: Array::EMPTY,
         leaving: Array::EMPTY,
+        lingering: [NOWHERE; LINGER],
+        left: 0,
         reported: Array::EMPTY,
         reporting: Array::EMPTY,
         verified: false,
         calls: 0,
         used_at: 0,
         dense: 0,
+        expected: 0,
         doubted: false,
         retry_at: 0,
         cursor: 0,
@@ -171,7 +180,9 @@ impl Set {
     pub(crate) fn distrust(&mut self, slot: u32, state: State) {
         let s = *self.watch.table.slot(slot);
         self.watch.drop(slot);
-        self.ask_for(s.fd, s.index, s.bits, state);
+        if s.index != NOWHERE {
+            self.ask_for(s.fd, s.index, s.bits, state);
+        }
     }
 
     /// Hears of the closes there were since the last call.

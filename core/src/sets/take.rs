@@ -8,6 +8,7 @@ use super::counters::{Count, count};
 use super::front::{Delivered, Front};
 use super::policy::Policy;
 use super::set::{Set, State};
+use super::table::NOWHERE;
 use super::unhooked::Verified;
 
 /// How far it went.
@@ -32,12 +33,13 @@ pub(crate) fn take<F: Front>(
     let all = policy == Policy::RegisterAtFirstSight;
     let limit = if all { usize::MAX } else { limit };
     let unhooked = !hooks::are_complete();
-    let mut rebuilt = 0;
+    let (mut rebuilt, mut room) = (0, 0);
     'round: loop {
         if set.watch.queue().is_none() {
             return Taken::All;
         }
-        let room = events.len().min(limit.saturating_add(1));
+        room =
+            next_room(set.expected, *results, room).min(events.len()).min(limit.saturating_add(1));
         let Ok(taken) = set.watch.ready(&mut events[..room]) else {
             // The number is not our queue any more: the program closed what it did not open.
             recover(set, true);
@@ -65,6 +67,14 @@ pub(crate) fn take<F: Front>(
                 }
             }
             let index = set.watch.table.slot(slot).index;
+            if index == NOWHERE {
+                // Its entry has left: it shall not wake us again.
+                if !set.watch.may_change() {
+                    return Taken::Failed;
+                }
+                set.watch.drop(slot);
+                continue;
+            }
             match front.deliver(set, index, event.events as u16) {
                 Delivered::Results(more) => {
                     *results += more;
@@ -89,9 +99,18 @@ pub(crate) fn take<F: Front>(
         // Level-triggered events go to the end of the queue's list, so one that comes again says
         // that all have come.
         if !full || again {
+            set.expected = *results;
             return Taken::All;
         }
     }
+}
+
+/// How many events to ask for, when `before` were asked for in the round before: one more than are
+/// left of as many as the last call had. An event that is taken twice was paid for in vain.
+fn next_room(expected: usize, results: usize, before: usize) -> usize {
+    const LEAST: usize = 16;
+    let left = if expected >= results { expected - results + 1 } else { 2 * before };
+    left.max(LEAST)
 }
 
 fn recover(set: &mut Set, lost: bool) -> bool {

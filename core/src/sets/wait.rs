@@ -106,16 +106,6 @@ pub(crate) fn about_now() -> Nanos {
 /// No time at all.
 pub(crate) const ZERO: timespec = timespec { tv_sec: 0, tv_nsec: 0 };
 
-/// ppoll without waiting.
-///
-/// # Safety
-/// As for [`raw::ppoll`].
-pub(crate) unsafe fn ppoll_now(fds: *mut pollfd, nfds: usize) -> Result<usize> {
-    let mut zero = ZERO;
-    // SAFETY: the caller's promise; `zero` is ours.
-    unsafe { raw::ppoll(fds, nfds as libc::nfds_t, &mut zero, std::ptr::null()) }
-}
-
 /// [`Calls`] by raw system calls, with `own` for the call as the program made it. What a Rust
 /// program uses; no cancellation point.
 #[derive(Clone, Copy, Debug)]
