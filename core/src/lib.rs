@@ -21,6 +21,8 @@ pub mod hooks;
 #[cfg(not(kqcompat_native))]
 mod kqueue;
 #[cfg(not(kqcompat_native))]
+mod ring;
+#[cfg(not(kqcompat_native))]
 pub mod sets;
 #[cfg(not(kqcompat_native))]
 pub mod stats;
@@ -33,6 +35,8 @@ pub use event::{EvFlags, EventFilter, EventFlag, FilterFlag, KEvent};
 #[cfg(not(kqcompat_native))]
 pub use kqueue::Kqueue;
 pub use nix::errno::Errno;
+#[cfg(not(kqcompat_native))]
+pub use ring::{Batch, Ring};
 #[cfg(kqcompat_native)]
 pub use sys::native::kqueue::Kqueue;
 #[cfg(not(kqcompat_native))]
@@ -41,6 +45,7 @@ pub use wait::WaitFlags;
 /// kqueue and kevent by number and pointer, for the C library and whoever else has no [`Kqueue`].
 #[cfg(not(kqcompat_native))]
 pub mod abi {
+    pub use crate::ring::RawRing;
     pub use crate::sys::linux::abi::{Wait, kevent, kevent_min, kqueue};
     pub use crate::sys::linux::kevent::wait;
     pub use crate::sys::linux::queue::closes::{closing, listen};

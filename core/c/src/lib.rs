@@ -1,4 +1,5 @@
-//! libkqcompat_kqueue: `kqueue`, `kqueue1`, `kqueuex`, `kevent` and `kevent_min` for C programs, declared in
+//! libkqcompat_kqueue: `kqueue`, `kqueue1`, `kqueuex`, `kevent`, `kevent_min` and `kevent_ring_open` and
+//! its kin for C programs, declared in
 //! `include/sys/event.h`.
 //!
 //! It also exports, with hooks around them, the functions of libc that set or take signals
@@ -9,6 +10,7 @@
 //! engine ends the process: it cannot cross into C.
 
 mod next;
+pub mod ring;
 pub mod signal_hooks;
 
 use std::os::fd::RawFd;

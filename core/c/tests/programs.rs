@@ -98,6 +98,11 @@ fn at_least() {
 }
 
 #[test]
+fn ring() {
+    passes("tests/c/ring.c");
+}
+
+#[test]
 fn closing() {
     passes("tests/c/closing.c");
 }

@@ -143,6 +143,27 @@ int	kevent_min(int kq, const struct kevent *changelist, int nchanges,
 	    struct kevent *eventlist, int nevents, int min,
 	    const struct timespec *timeout, unsigned int flags);
 
+/*
+ * Ours: a ring of events in memory, one a queue. kevent_ring_wait() moves events
+ * into it, any number of threads take them without a system call. Unread events
+ * are never overwritten: the rest stays in the queue. What was read and not
+ * committed is left to the next reader.
+ */
+struct kevent_ring;
+
+struct kevent_ring *kevent_ring_open(int kq, unsigned int capacity);
+void	kevent_ring_close(struct kevent_ring *ring);
+int	kevent_ring_wait(const struct kevent_ring *ring,
+	    const struct timespec *timeout);
+int	kevent_ring_fill(const struct kevent_ring *ring);
+int	kevent_ring_read(const struct kevent_ring *ring,
+	    struct kevent *eventlist, int nevents, uint64_t *position);
+int	kevent_ring_commit(const struct kevent_ring *ring, uint64_t position,
+	    int n);	/* EAGAIN: another thread was first */
+int	kevent_ring_take(const struct kevent_ring *ring,
+	    struct kevent *eventlist, int nevents);	/* reads and commits */
+uint64_t kevent_ring_overflows(const struct kevent_ring *ring);
+
 #ifdef __cplusplus
 }
 #endif

@@ -62,6 +62,8 @@ pub(crate) struct Queue {
     sleepers: AtomicU32,
     /// How many stray events were noted ([`Strays::note`]).
     pub(crate) strays: AtomicU32,
+    /// The life in which it has a ring.
+    ring: AtomicU32,
     /// The object made before this one.
     older: AtomicPtr<Queue>,
 }
@@ -144,6 +146,7 @@ impl Queue {
             numbers: AtomicU32::new(0),
             sleepers: AtomicU32::new(0),
             strays: AtomicU32::new(0),
+            ring: AtomicU32::new(0),
             older: AtomicPtr::new(null_mut()),
         }
     }
@@ -211,6 +214,16 @@ impl Queue {
     /// other threads add meanwhile: who adds more gets the rest next time.)
     pub(crate) fn most_events(&self) -> usize {
         self.counters.knotes.load(Ordering::Relaxed) as usize
+    }
+
+    /// Gives the queue its ring, unless it has one.
+    pub(crate) fn take_ring(&self, life: u32) -> bool {
+        self.ring.swap(life, Ordering::Relaxed) != life
+    }
+
+    /// The ring goes, which may outlive the queue.
+    pub(crate) fn drop_ring(&self, life: u32) {
+        let _ = self.ring.compare_exchange(life, 0, Ordering::Relaxed, Ordering::Relaxed);
     }
 
     fn is_open(&self) -> bool {
