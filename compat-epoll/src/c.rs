@@ -111,7 +111,13 @@ pub unsafe fn epoll_pwait(
     until_taken(
         timeout,
         // SAFETY: the caller's promise.
-        |timeout| unsafe { raw::epoll_pwait(epfd, events, maxevents, timeout, sigmask) },
+        |timeout| unsafe {
+            if sigmask.is_null() {
+                raw::epoll_wait(epfd, events, maxevents, timeout)
+            } else {
+                raw::epoll_pwait(epfd, events, maxevents, timeout, sigmask)
+            }
+        },
         // SAFETY: the caller's promise; the kernel has just written them.
         |ready| unsafe { waiting.end(events, maxevents, ready) },
         || since.left_of_millis(timeout),

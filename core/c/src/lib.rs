@@ -142,8 +142,7 @@ unsafe fn wait(
     maxevents: c_int,
     timeout: Option<&timespec>,
 ) -> Result<usize, Errno> {
-    let at_once = timeout.is_some_and(|t| t.tv_sec == 0 && t.tv_nsec == 0);
-    let Some(epoll_pwait2) = (!at_once).then(|| EPOLL_PWAIT2.get()).flatten() else {
+    let Some(epoll_pwait2) = EPOLL_PWAIT2.get() else {
         // SAFETY: the caller's promise.
         return unsafe { abi::wait(kq, events, maxevents, timeout) };
     };

@@ -108,6 +108,11 @@ fn closing() {
 }
 
 #[test]
+fn files() {
+    passes("tests/c/files.c");
+}
+
+#[test]
 fn forking() {
     passes("tests/c/forking.c");
 }

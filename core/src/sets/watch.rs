@@ -192,7 +192,7 @@ impl Watch {
     ) -> raw::Result<&'a [libc::epoll_event]> {
         let room = events.len() as i32;
         // SAFETY: `events` is borrowed mutably and has `room` places.
-        let count = unsafe { raw::epoll_ready(self.epfd, events.as_mut_ptr(), room) }?;
+        let count = unsafe { raw::epoll_wait(self.epfd, events.as_mut_ptr(), room, 0) }?;
         Ok(&events[..count])
     }
 

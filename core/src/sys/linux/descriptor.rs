@@ -19,6 +19,7 @@ use super::low_water::LowWater;
 use super::raw::{self, Result};
 use super::report::{Report, poll_now, report};
 use super::sink::Sink;
+use super::strays::Addressee;
 
 /// All descriptor knotes of a queue.
 #[derive(Debug)]
@@ -251,37 +252,49 @@ impl Descriptors {
         });
     }
 
-    /// Hands an event of a lane to the knotes it is for; false: there is none. At most `budget` of them report, at least
-    /// one of which there is room for; the others do when the kernel says so again, which it will:
-    /// they are level.
+    /// Hands an event of a lane to the knotes it is for; false: there is none. At most `budget` of
+    /// them report, at least one of which there is room for; the others do when the kernel says so
+    /// again, which it will: they are level.
+    #[inline]
     pub(crate) fn dispatch(
         &mut self,
-        (fd, token, lane): (RawFd, u32, u8),
+        who: Addressee,
         bits: u32,
         sink: &mut Sink,
         budget: usize,
     ) -> bool {
+        let (fd, token, lane) = who;
         let Some(list) = self.lists.get_mut(fd as usize) else { return false };
-        let (exts, before) = (&self.exts, sink.len());
-        let (mut turn, mut armed, mut low) = (Turn::default(), 0, false);
-        list.for_each_mut(|knote| {
-            if knote.lane != lane || knote.token != token || knote.armed == 0 {
-                return;
+        let (before, most) = (sink.len(), sink.len() + budget);
+        let (mut turn, mut alone) = (Turn::default(), true);
+        let mut at = list.first_mut();
+        while let Some(knote) = at {
+            if knote.lane == lane && knote.token == token && knote.armed != 0 {
+                turn.armed = knote.armed;
+                turn.edge |= knote.is_edge();
+                if knote.state == State::Enabled && sink.len() < most {
+                    match report(knote, fd, bits) {
+                        Some(what) => fire(knote, fd, what, &self.exts, sink, &mut turn),
+                        None => turn.low |= knote.is_low(),
+                    }
+                }
             }
-            armed = knote.armed;
-            turn.edge |= knote.is_edge();
-            if knote.state != State::Enabled || sink.len() - before == budget {
-                return;
-            }
-            match report(knote, fd, bits) {
-                Some(what) => fire(knote, fd, what, exts, sink, &mut turn),
-                None => low |= knote.filter == EventFilter::EVFILT_WRITE && knote.has_low_water(),
-            }
-        });
+            at = knote.next_mut();
+            alone &= at.is_none();
+        }
+        turn.reported = sink.len() - before;
+        // Mostly there is nothing more to do: it has reported, and will again.
+        let plain = turn.reported > 0 && alone && !turn.fired && turn.armed & HUSHED == 0;
+        plain || self.after_dispatch(who, &turn, budget)
+    }
+
+    /// What else an event leads to: registrations that are to be changed. False: it was for nobody.
+    fn after_dispatch(&mut self, (fd, token, lane): Addressee, turn: &Turn, budget: usize) -> bool {
+        let armed = turn.armed;
         if armed == 0 {
             return false; // of a registration that is over
         }
-        if low {
+        if turn.low {
             self.low_water.hold(fd);
         }
         let mut done = Ok(());
@@ -303,7 +316,7 @@ impl Descriptors {
             self.purge(fd);
             return true;
         }
-        if sink.len() - before == budget && turn.reported > 0 && budget < LANES {
+        if turn.reported == budget && budget > 0 && budget < LANES {
             self.rotate(fd, turn.last);
         }
         true
@@ -492,6 +505,8 @@ type Exts = FxHashMap<(RawFd, EventFilter), [u64; 4]>;
 /// What one event led to.
 #[derive(Default)]
 struct Turn {
+    /// What the registration asks for; 0: there is none.
+    armed: u16,
     reported: usize,
     last: Option<EventFilter>,
     /// A knote fired that reports once.
@@ -499,14 +514,14 @@ struct Turn {
     /// How many oneshot knotes are gone.
     gone: usize,
     edge: bool,
+    /// A writer has room, but less than its mark.
+    low: bool,
 }
 
 /// Puts a knote's event into the sink; a knote that reports once is disabled, or a ghost, from then.
+#[inline(always)]
 fn fire(knote: &mut Knote, fd: RawFd, what: Report, exts: &Exts, sink: &mut Sink, turn: &mut Turn) {
-    let ext = match exts.is_empty() {
-        true => [0; 4],
-        false => exts.get(&(fd, knote.filter)).copied().unwrap_or_default(),
-    };
+    const ONCE_ONLY: EvFlags = EvFlags::EV_ONESHOT.union(EvFlags::EV_DISPATCH);
     sink.push(KEvent {
         ident: fd as usize,
         filter: knote.filter as i16,
@@ -514,15 +529,21 @@ fn fire(knote: &mut Knote, fd: RawFd, what: Report, exts: &Exts, sink: &mut Sink
         fflags: what.fflags,
         data: what.data,
         udata: knote.udata,
-        ext,
+        ext: if exts.is_empty() { [0; 4] } else { ext_of(exts, fd, knote.filter) },
     });
-    turn.reported += 1;
     turn.last = Some(knote.filter);
-    if knote.has(EvFlags::EV_ONESHOT) {
-        knote.state = State::Ghost;
-        (turn.fired, turn.gone) = (true, turn.gone + 1);
-    } else if knote.has(EvFlags::EV_DISPATCH) {
-        knote.state = State::Disabled;
+    if knote.has(ONCE_ONLY) {
         turn.fired = true;
+        if knote.has(EvFlags::EV_ONESHOT) {
+            knote.state = State::Ghost;
+            turn.gone += 1;
+        } else {
+            knote.state = State::Disabled;
+        }
     }
+}
+
+#[inline(never)]
+fn ext_of(exts: &Exts, fd: RawFd, filter: EventFilter) -> [u64; 4] {
+    exts.get(&(fd, filter)).copied().unwrap_or_default()
 }

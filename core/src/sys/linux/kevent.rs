@@ -47,35 +47,25 @@ pub unsafe fn wait(
     timeout: Option<&timespec>,
 ) -> Result<usize> {
     static NO_PWAIT2: AtomicBool = AtomicBool::new(false);
-    let null = std::ptr::null();
-    let forever_or_now = match timeout {
-        None => Some(-1),
-        Some(t) if t.tv_sec == 0 && t.tv_nsec == 0 => Some(0),
-        _ => None,
+    let Some(time) = timeout else {
+        // SAFETY: the caller's promise.
+        return unsafe { raw::epoll_wait(kq, events, maxevents, -1) };
     };
-    if let Some(millis) = forever_or_now {
-        // SAFETY: the caller's promise.
-        return unsafe { raw::epoll_pwait(kq, events, maxevents, millis, null) };
-    }
     if !NO_PWAIT2.load(Ordering::Relaxed) {
-        let spec = timeout.map_or(null.cast(), std::ptr::from_ref);
         // SAFETY: the caller's promise.
-        match unsafe { raw::epoll_pwait2(kq, events, maxevents, spec, null) } {
+        match unsafe { raw::epoll_pwait2(kq, events, maxevents, time, std::ptr::null()) } {
             Err(Errno::ENOSYS) => NO_PWAIT2.store(true, Ordering::Relaxed), // before Linux 5.11
             done => return done,
         }
     }
     // SAFETY: the caller's promise.
-    unsafe { raw::epoll_pwait(kq, events, maxevents, millis_up(timeout), null) }
+    unsafe { raw::epoll_wait(kq, events, maxevents, millis_up(time)) }
 }
 
 /// Milliseconds, rounded up, so that a wait never ends early; capped, so that the caller asks again.
-fn millis_up(timeout: Option<&timespec>) -> c_int {
-    timeout.map_or(-1, |t| {
-        let millis =
-            t.tv_sec.saturating_mul(1000).saturating_add((t.tv_nsec + 999_999) / 1_000_000);
-        c_int::try_from(millis).unwrap_or(c_int::MAX)
-    })
+fn millis_up(t: &timespec) -> c_int {
+    let millis = t.tv_sec.saturating_mul(1000).saturating_add((t.tv_nsec + 999_999) / 1_000_000);
+    c_int::try_from(millis).unwrap_or(c_int::MAX)
 }
 
 /// The whole call. Order of checks and of work as in FreeBSD's kern_kevent: changes first; an error
@@ -84,6 +74,7 @@ fn millis_up(timeout: Option<&timespec>) -> c_int {
 /// # Safety
 /// `changes` holds `nchanges` changes and `events` has room for `nevents`; they may be the same
 /// memory. `wait` is sound for its arguments.
+#[inline]
 pub(crate) unsafe fn kevent(
     caller: Caller,
     changes: *const KEvent,
@@ -107,10 +98,64 @@ pub(crate) unsafe fn kevent(
     if nevents == 0 {
         return Ok(0);
     }
-    if timeout.is_some_and(|t| t.tv_sec < 0 || !(0..1_000_000_000).contains(&t.tv_nsec)) {
-        return Err(Errno::EINVAL);
+    scan(caller, &mut sink, Limit::of(timeout)?, wait)
+}
+
+/// How long a call may wait.
+#[derive(Clone, Copy, Debug)]
+enum Limit {
+    Now,
+    Never,
+    /// Until a moment of the monotonic clock, from which there are so many nanoseconds left.
+    Until(timer::Moment, u64),
+}
+
+impl Limit {
+    #[inline]
+    fn of(timeout: Option<&timespec>) -> Result<Self> {
+        match timeout {
+            None => Ok(Self::Never),
+            Some(t) if t.tv_sec == 0 && t.tv_nsec == 0 => Ok(Self::Now),
+            Some(t) => Self::after(t),
+        }
     }
-    scan(caller, &mut sink, timeout, wait)
+
+    fn after(t: &timespec) -> Result<Self> {
+        if t.tv_sec < 0 || !(0..1_000_000_000).contains(&t.tv_nsec) {
+            return Err(Errno::EINVAL);
+        }
+        let nanos =
+            (t.tv_sec as u64).saturating_mul(1_000_000_000).saturating_add(t.tv_nsec as u64);
+        Ok(Self::Until(timer::now(false).saturating_add(nanos), nanos))
+    }
+
+    /// What is left of it now. True: its time is over.
+    fn renew(&mut self) -> bool {
+        if let Self::Until(deadline, _) = *self {
+            let left = deadline.saturating_sub(timer::now(false));
+            *self = if left == 0 { Self::Now } else { Self::Until(deadline, left) };
+        }
+        matches!(self, Self::Now)
+    }
+
+    /// The time to wait, which is not [`Now`](Self::Now).
+    fn time(self) -> Option<timespec> {
+        match self {
+            Self::Now => Some(timer::timespec(0)),
+            Self::Never => None,
+            Self::Until(_, left) => Some(timer::timespec(left)),
+        }
+    }
+
+    /// Waits no longer than until it has to be looked again at what is unsettled.
+    fn soon(self) -> Self {
+        const SOON: u64 = 10_000_000;
+        match self {
+            Self::Now => Self::Now,
+            Self::Until(deadline, left) => Self::Until(deadline, left.min(SOON)),
+            Self::Never => Self::Until(timer::Moment::MAX, SOON),
+        }
+    }
 }
 
 /// Runs what cannot block. A panic in it is a bug of ours and ends the process: it must not unwind
@@ -162,16 +207,13 @@ unsafe fn apply(caller: Caller, changes: *const KEvent, n: usize, sink: &mut Sin
 }
 
 /// Waits until there is something for the sink, or the time is over.
-fn scan(caller: Caller, sink: &mut Sink, timeout: Option<&timespec>, wait: Wait) -> Result<usize> {
-    count(&caller.queue.counters.waits, 1);
-    let mut at_once = timeout.is_some_and(|t| t.tv_sec == 0 && t.tv_nsec == 0);
-    let deadline = timeout.filter(|_| !at_once).map(|t| {
-        let nanos = (t.tv_sec as u64).saturating_mul(1_000_000_000);
-        timer::now(false).saturating_add(nanos).saturating_add(t.tv_nsec as u64)
-    });
-    let (mut left, mut fruitless) = (timeout.copied(), 0);
+#[inline]
+fn scan(caller: Caller, sink: &mut Sink, mut limit: Limit, wait: Wait) -> Result<usize> {
+    let queue = caller.queue;
+    count(&queue.counters.waits, 1);
     // Another thread may add such a knote while we wait.
-    let untold = || caller.queue.untold.load(Ordering::Relaxed);
+    let untold = || queue.untold.load(Ordering::Relaxed);
+    let mut fruitless = 0;
     loop {
         let unsettled = untold() && or_abort(|| examine(caller))?;
         if sink.room() > BATCH && or_abort(|| take_many(caller, sink))? > 0 {
@@ -180,25 +222,28 @@ fn scan(caller: Caller, sink: &mut Sink, timeout: Option<&timespec>, wait: Wait)
         let mut events = [const { MaybeUninit::<libc::epoll_event>::uninit() }; BATCH];
         let room = sink.room().min(BATCH) as c_int;
         let at = events.as_mut_ptr().cast();
-        let time = if unsettled { soon(left) } else { left };
-        let begun = caller.queue.strays.load(Ordering::Acquire);
+        let begun = queue.strays.load(Ordering::Acquire);
         // SAFETY: there is room for BATCH events, and `room` is at most that.
-        let wait = |time: Option<&timespec>| unsafe { wait(caller.kq, at, room, time) };
-        let mut waited = if at_once {
-            wait(time.as_ref())
-        } else {
-            caller.queue.sleep(caller.life, || wait(time.as_ref()))
+        let look = || unsafe { raw::epoll_wait(caller.kq, at, room, 0) };
+        let mut waited = match limit {
+            Limit::Now => look(),
+            _ => {
+                let time = if unsettled { limit.soon() } else { limit }.time();
+                // SAFETY: as above.
+                queue.sleep(caller.life, || unsafe { wait(caller.kq, at, room, time.as_ref()) })
+            }
         };
         let interrupted = waited == Err(Errno::EINTR);
         if interrupted && untold() {
             // By a signal that is watched, maybe: then it is an event, and no interruption.
-            waited = wait(Some(&timer::timespec(0)));
+            waited = look();
         }
         let n = waited?;
         // SAFETY: the kernel has filled the first `n`.
         let events = unsafe { std::slice::from_raw_parts(events.as_ptr().cast(), n) };
         or_abort(|| deliver(caller, begun, events, sink))?;
-        if sink.len() > 0 || (at_once && (n == 0 || fruitless == FRUITLESS)) {
+        let over = matches!(limit, Limit::Now) && (n == 0 || fruitless == FRUITLESS);
+        if sink.len() > 0 || over {
             break;
         }
         if interrupted {
@@ -207,13 +252,8 @@ fn scan(caller: Caller, sink: &mut Sink, timeout: Option<&timespec>, wait: Wait)
         // What came was for nobody, and it may have taken the place of what is for somebody: go on,
         // for the rest of the time.
         fruitless += 1;
-        if let Some(deadline) = deadline {
-            let nanos = deadline.saturating_sub(timer::now(false));
-            at_once = nanos == 0;
-            if at_once && n == 0 && !untold() {
-                break; // the kernel has looked once more when the time was over
-            }
-            left = Some(timer::timespec(nanos));
+        if limit.renew() && n == 0 && !untold() {
+            break; // the kernel has looked once more when the time was over
         }
     }
     Ok(sink.len())
@@ -226,13 +266,6 @@ fn examine(caller: Caller) -> Result<bool> {
     Ok(knotes.soft.is_unsettled())
 }
 
-/// At most so long is waited before it is looked at again.
-fn soon(left: Option<timespec>) -> Option<timespec> {
-    const SOON: i64 = 10_000_000;
-    let sooner = |t: &timespec| t.tv_sec == 0 && t.tv_nsec <= SOON;
-    left.filter(sooner).or(Some(timer::timespec(SOON as u64)))
-}
-
 /// For an eventlist longer than a batch: what is ready now, in one call, since a second one would
 /// give the level ones again.
 #[cold]
@@ -243,9 +276,7 @@ fn take_many(caller: Caller, sink: &mut Sink) -> Result<usize> {
     let mut events = Vec::<libc::epoll_event>::with_capacity(room);
     let begun = caller.queue.strays.load(Ordering::Acquire);
     // SAFETY: the vector has room for that many.
-    let n = unsafe {
-        raw::epoll_pwait(caller.kq, events.as_mut_ptr(), room as c_int, 0, std::ptr::null())
-    }?;
+    let n = unsafe { raw::epoll_wait(caller.kq, events.as_mut_ptr(), room as c_int, 0) }?;
     // SAFETY: the kernel has filled the first `n`.
     unsafe { events.set_len(n) };
     deliver(caller, begun, &events, sink)?;
@@ -259,7 +290,7 @@ pub(crate) fn take_ready(caller: Caller, sink: &mut Sink, budget: usize) -> Resu
     let at = events.as_mut_ptr().cast();
     let begun = caller.queue.strays.load(Ordering::Acquire);
     // SAFETY: there is room for that many.
-    let n = unsafe { raw::epoll_pwait(caller.kq, at, room as c_int, 0, std::ptr::null()) }?;
+    let n = unsafe { raw::epoll_wait(caller.kq, at, room as c_int, 0) }?;
     // SAFETY: the kernel has filled the first `n`.
     let events = unsafe { std::slice::from_raw_parts(at.cast_const(), n) };
     sink.within(budget, |sink| deliver(caller, begun, events, sink))
@@ -276,7 +307,8 @@ fn deliver(
     if caller.queue.rules() == Rules::Epoll {
         return both_rules::deliver(caller, events, sink);
     }
-    let mut knotes = caller.queue.knotes(caller.life)?;
+    let mut locked = caller.queue.knotes(caller.life)?;
+    let knotes = &mut *locked;
     let (before, had) = (knotes.count(), sink.len());
     let (mut soft, mut strays) = (events.is_empty(), 0_u8);
     for (at, event) in events.iter().enumerate() {
@@ -375,7 +407,11 @@ impl QueueKnotes {
     }
 
     /// Descriptors' knotes may be gone or reported: those that were forced go from the line then.
+    #[inline]
     pub(crate) fn drop_forced(&mut self) {
+        if !self.soft.has_forced() {
+            return;
+        }
         let descriptors = &mut self.descriptors;
         self.soft.retain_forced(|&(filter, fd)| descriptors.is_forced(fd as RawFd, filter));
     }
@@ -387,8 +423,7 @@ impl QueueKnotes {
         let room = budget.min(events.len()) as c_int;
         let set = self.descriptors.lanes.set(lane);
         // SAFETY: there is room for that many.
-        let n =
-            unsafe { raw::epoll_pwait(set, events.as_mut_ptr().cast(), room, 0, std::ptr::null()) };
+        let n = unsafe { raw::epoll_wait(set, events.as_mut_ptr().cast(), room, 0) };
         let n = n.unwrap_or(0);
         // SAFETY: the kernel has filled the first `n`.
         let events: &[libc::epoll_event] =

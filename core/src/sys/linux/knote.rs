@@ -99,6 +99,15 @@ impl Knote {
         self.fflags & FilterFlag::NOTE_LOWAT.bits() != 0
     }
 
+    /// May have room, but less than its mark.
+    pub(crate) fn is_low(&self) -> bool {
+        self.filter == EventFilter::EVFILT_WRITE && self.has_low_water()
+    }
+
+    pub(crate) fn next_mut(&mut self) -> Option<&mut Self> {
+        self.next.as_deref_mut()
+    }
+
     /// What this filter asks epoll for. Hang-ups and errors come unasked.
     pub(crate) fn interest(&self) -> u16 {
         match self.filter {
@@ -116,6 +125,10 @@ pub(crate) struct Knotes(Option<Box<Knote>>);
 impl Knotes {
     pub(crate) fn is_empty(&self) -> bool {
         self.0.is_none()
+    }
+
+    pub(crate) fn first_mut(&mut self) -> Option<&mut Knote> {
+        self.0.as_deref_mut()
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Knote> {

@@ -105,6 +105,7 @@ impl Locked<'_> {
 }
 
 impl Drop for Locked<'_> {
+    #[inline]
     fn drop(&mut self) {
         self.guard = None;
         closes::leave(self.was_in_queue);
@@ -114,12 +115,14 @@ impl Drop for Locked<'_> {
 impl Deref for Locked<'_> {
     type Target = QueueKnotes;
 
+    #[inline]
     fn deref(&self) -> &QueueKnotes {
         self.guard.as_deref().and_then(Option::as_deref).expect("looked at when it was locked")
     }
 }
 
 impl DerefMut for Locked<'_> {
+    #[inline]
     fn deref_mut(&mut self) -> &mut QueueKnotes {
         let knotes = self.guard.as_deref_mut().and_then(Option::as_deref_mut);
         knotes.expect("looked at when it was locked")
@@ -164,6 +167,7 @@ impl Queue {
     }
 
     /// The knotes, if the queue is still in the life that the caller knows; EBADF if it was closed.
+    #[inline]
     pub(crate) fn knotes(&self, life: u32) -> Result<Locked<'_>> {
         let locked = self.lock();
         let is_there = locked.guard.as_deref().is_some_and(Option::is_some);
@@ -184,6 +188,7 @@ impl Queue {
     }
 
     /// Locks the knotes, whether or not there are any.
+    #[inline]
     fn lock(&self) -> Locked<'_> {
         let was_in_queue = closes::enter();
         // A panic under the lock was our own bug; the table is as it was between two changes.
@@ -193,6 +198,7 @@ impl Queue {
 
     /// Runs a wait that may sleep, unless the queue was closed since the caller knew it: from here on
     /// closing it wakes the caller.
+    #[inline]
     pub(crate) fn sleep<R>(&self, life: u32, wait: impl FnOnce() -> Result<R>) -> Result<R> {
         // Whoever closes counts up `life` and then looks for sleepers: one of us sees the other.
         self.sleepers.fetch_add(1, Ordering::SeqCst);

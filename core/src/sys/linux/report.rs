@@ -40,6 +40,7 @@ pub(crate) fn report(knote: &mut Knote, fd: RawFd, bits: u32) -> Option<Report> 
     report_fully(knote, fd, bits, bits & gone != 0)
 }
 
+#[inline(never)]
 fn report_fully(knote: &mut Knote, fd: RawFd, bits: u32, eof: bool) -> Option<Report> {
     if !concerns(knote.filter, bits) {
         return None;

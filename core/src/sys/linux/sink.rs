@@ -21,10 +21,12 @@ impl Sink {
         Self { at, len: 0, capacity }
     }
 
+    #[inline]
     pub(crate) fn len(&self) -> usize {
         self.len
     }
 
+    #[inline]
     pub(crate) fn room(&self) -> usize {
         self.capacity - self.len
     }
@@ -39,6 +41,7 @@ impl Sink {
     }
 
     /// Adds an event. There must be room.
+    #[inline]
     pub(crate) fn push(&mut self, event: KEvent) {
         assert!(self.len < self.capacity, "an event without a place for it");
         // SAFETY: `new`'s promise, and the check just above.

@@ -247,10 +247,12 @@ impl Soft {
 
     /// After a change: leaves in the line those descriptors' knotes that are still to be reported.
     pub(crate) fn retain_forced(&mut self, is_forced: impl FnMut(&Key) -> bool) {
-        if !self.forced.is_empty() {
-            self.forced.retain(is_forced);
-            self.announce();
-        }
+        self.forced.retain(is_forced);
+        self.announce();
+    }
+
+    pub(crate) fn has_forced(&self) -> bool {
+        !self.forced.is_empty()
     }
 
     /// Keeps an event that found no room in the eventlist for the next scan.

@@ -64,11 +64,17 @@ impl Token {
     }
 
     /// None for bits that no token encodes to.
+    #[inline]
     pub(crate) fn decode(bits: u64) -> Option<Self> {
         if bits & OURS == 0 {
             let fd = (bits & (OURS - 1)) as RawFd;
             return Some(Token::Descriptor { fd, token: (bits >> 32) as u32 });
         }
+        Self::decode_ours(bits)
+    }
+
+    #[inline(never)]
+    fn decode_ours(bits: u64) -> Option<Self> {
         if bits & PROCESS != 0 {
             let ident = (bits & (BY_DESCRIPTOR - 1)) as u32;
             let by_descriptor = bits & BY_DESCRIPTOR != 0;

@@ -14,6 +14,7 @@ use libc::{
 use nix::errno::Errno;
 
 use crate::event::{EvFlags, FilterFlag, KEvent};
+use crate::hooks;
 
 use super::inotify::{Half, Inotify, Note, Place, Role, Want};
 use super::raw::{self, Result};
@@ -53,6 +54,8 @@ pub(crate) struct Vnode {
     told: u32,
     stat: Stat,
     place: Option<Place>,
+    /// The hooks tell of every close, so the number still means the file.
+    followed: bool,
     /// For a file whose writes inotify does not tell of.
     times: Option<Box<Times>>,
 }
@@ -71,12 +74,25 @@ impl Vnode {
         if !is_file {
             return Err(Errno::EINVAL);
         }
-        Ok(Self { asked: change.fflags, noted: 0, told: 0, stat, place: None, times: None })
+        Ok(Self {
+            asked: change.fflags,
+            noted: 0,
+            told: 0,
+            stat,
+            place: None,
+            followed: hooks::are_complete(),
+            times: None,
+        })
     }
 
     pub(crate) fn touch(&mut self, change: &KEvent) {
         // FreeBSD forgets what was asked for at a plain EV_ENABLE too; a lost event is worse.
         if change.flags & EvFlags::EV_ADD.bits() != 0 || change.fflags != 0 {
+            if change.fflags & !self.asked & EXTEND != 0
+                && let Ok(now) = Stat::of(change.ident as RawFd)
+            {
+                self.stat.size = now.size; // which nobody had asked for so far
+            }
             self.asked = change.fflags;
         }
     }
@@ -113,17 +129,27 @@ impl Vnode {
             // Where it fails, what was told before stands: that it was moved.
             let _ = inotify.follow_parent(key, place);
         }
-        let fd = key.1 as RawFd;
-        let now = Stat::of(fd)?;
-        if now.id != self.stat.id {
-            return Err(Errno::EBADF);
+        if self.followed && self.told == IN_MODIFY && self.asked & EXTEND == 0 {
+            self.told = 0;
+            self.noted |= self.asked & WRITE;
+        } else {
+            self.compare(key.1 as RawFd)?;
         }
-        self.noted |= self.asked & self.stat.update(now, std::mem::take(&mut self.told));
         let fflags = self.noted;
         if clear {
             self.noted = 0;
         }
         Ok((fflags != 0).then_some(Report { fflags, ..Report::default() }))
+    }
+
+    /// Puts what was told and what became of the file together. `EBADF`: the number means another.
+    fn compare(&mut self, fd: RawFd) -> Result<()> {
+        let now = Stat::of(fd)?;
+        if now.id != self.stat.id {
+            return Err(Errno::EBADF);
+        }
+        self.noted |= self.asked & self.stat.update(now, std::mem::take(&mut self.told));
+        Ok(())
     }
 
     pub(crate) fn rest(&mut self, key: Key, how: Rest, inotify: &mut Inotify) -> Result<()> {

@@ -27,14 +27,24 @@ static PUT_DOWN: [AtomicI32; 16] = [const { AtomicI32::new(-1) }; 16];
 static SOME: AtomicBool = AtomicBool::new(false);
 
 /// Declares that this thread is in a queue; what `leave` takes.
+#[inline]
 pub(super) fn enter() -> bool {
     IN_QUEUE.replace(true)
 }
 
 /// This thread has left the queue that it entered when `was` was returned.
+#[inline]
 pub(super) fn leave(was: bool) {
     IN_QUEUE.set(was);
-    if !was && SOME.load(Ordering::Relaxed) && SOME.swap(false, Ordering::AcqRel) {
+    if !was && SOME.load(Ordering::Relaxed) {
+        see_to_closes();
+    }
+}
+
+/// Sees to the numbers that were put down.
+#[cold]
+fn see_to_closes() {
+    if SOME.swap(false, Ordering::AcqRel) {
         for place in &PUT_DOWN {
             let fd = place.swap(-1, Ordering::AcqRel);
             if fd >= 0 {
