@@ -1,6 +1,6 @@
 //! The queue as a Rust program holds it.
 
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
 
 use libc::timespec;
 use nix::errno::Errno;
@@ -11,6 +11,7 @@ use crate::stats::{self, KnoteInfo};
 use crate::sys::linux::kevent::{self, Caller};
 use crate::sys::linux::queue::{self, Rules};
 use crate::sys::linux::raw;
+use crate::trace;
 
 /// A kernel event queue (kqueue(2)).
 ///
@@ -52,6 +53,7 @@ impl Kqueue {
             let _ = raw::close(fd);
             return Err(Errno::EMFILE);
         };
+        trace::opened(fd);
         Ok(Self { caller: Caller { queue, life: queue.life(), kq: fd }, fd })
     }
 
@@ -77,7 +79,7 @@ impl Kqueue {
     ) -> Result<usize, Errno> {
         let caller = self.caller()?;
         // SAFETY: two slices, and `kevent::wait` is sound for any room.
-        unsafe {
+        let done = unsafe {
             kevent::kevent(
                 caller,
                 changelist.as_ptr(),
@@ -87,7 +89,9 @@ impl Kqueue {
                 timeout_opt.as_ref(),
                 kevent::wait,
             )
-        }
+        };
+        trace::called(self.fd, changelist.len(), eventlist.len(), done);
+        done
     }
 
     /// Who calls; EBADF in a forked child.
@@ -118,6 +122,7 @@ impl Kqueue {
 impl Drop for Kqueue {
     fn drop(&mut self) {
         if self.is_ours() {
+            trace::closed(self.fd, || self.counters());
             queue::forget(self.fd);
         }
         let _ = raw::close(self.fd);
@@ -146,5 +151,12 @@ impl From<Kqueue> for OwnedFd {
         }
         // SAFETY: `kqueue` is not dropped, so the number has one owner.
         unsafe { OwnedFd::from_raw_fd(kqueue.fd) }
+    }
+}
+
+impl IntoRawFd for Kqueue {
+    /// The bare descriptor, for the caller to close. It can still be polled; its knotes are gone.
+    fn into_raw_fd(self) -> RawFd {
+        OwnedFd::from(self).into_raw_fd()
     }
 }

@@ -28,6 +28,8 @@ pub mod sets;
 pub mod stats;
 mod sys;
 #[cfg(not(kqcompat_native))]
+mod trace;
+#[cfg(not(kqcompat_native))]
 mod wait;
 
 pub use counters::Counters;

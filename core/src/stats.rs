@@ -238,3 +238,27 @@ pub fn write_queue(fd: RawFd, out: &mut dyn Write) -> Result<(), Errno> {
     }
     knotes(fd)?.iter().try_for_each(|knote| writeln!(out, "  {knote}")).map_err(failed)
 }
+
+/// Tells the summary to `tracing`: at INFO, with the target `kq_core::stats`, one event for each open
+/// queue, one for poll and select together, and one for each thread that polls or selects.
+#[cfg(feature = "tracing")]
+pub fn trace_summary() {
+    use tracing::info;
+    queues(|queue| {
+        let QueueStats { fd, is_epoll, counters, .. } = *queue;
+        let Counters { knotes, changes, waits, events, .. } = counters;
+        info!(target: "kq_core::stats", queue = fd, is_epoll, knotes, changes, waits, events);
+    });
+    let SetCounters { served, handed, registered, reused, stale, .. } = set_counters();
+    let SetCounters { full_checks, changed_over, rebuilt, .. } = set_counters();
+    info!(
+        target: "kq_core::stats",
+        served, handed, registered, reused, stale, full_checks, changed_over, rebuilt,
+        "poll and select"
+    );
+    threads(|thread| {
+        let ThreadStats { tid, served, results, handed, .. } = *thread;
+        let sets = thread.sets().count();
+        info!(target: "kq_core::stats", thread = tid, served, results, handed, sets);
+    });
+}

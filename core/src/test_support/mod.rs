@@ -12,6 +12,7 @@ mod census;
 pub mod compare;
 mod deeds;
 pub mod defences;
+pub mod echo;
 pub mod epoll;
 mod epoll_native;
 pub mod filter;

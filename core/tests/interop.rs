@@ -1,0 +1,77 @@
+//! A queue among other things: as a descriptor, in other crates' event loops, and as a server's.
+
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, IntoRawFd, OwnedFd};
+use std::process::Command;
+
+use kq_core::test_support::echo::{EchoServer, example};
+use kq_core::{EvFlags, EventFilter, FilterFlag, KEvent, Kqueue};
+
+fn user(fflags: FilterFlag) -> KEvent {
+    KEvent::new(1, EventFilter::EVFILT_USER, EvFlags::EV_ADD, fflags, 0, 0)
+}
+
+#[test]
+fn a_queue_and_what_is_told_of_it_are_every_threads() {
+    fn every_threads<T: Send + Sync>() {}
+    every_threads::<Kqueue>();
+    every_threads::<KEvent>();
+    every_threads::<kq_core::Counters>();
+    every_threads::<kq_core::stats::KnoteInfo>();
+    every_threads::<kq_core::stats::QueueStats>();
+}
+
+#[test]
+fn one_thread_waits_in_a_queue_that_another_one_changes() {
+    let queue = std::sync::Arc::new(Kqueue::new().unwrap());
+    queue.kevent(&[user(FilterFlag::empty())], &mut [], None).unwrap();
+    let waiting = std::thread::spawn({
+        let queue = queue.clone();
+        move || queue.kevent(&[], &mut [KEvent::default()], None)
+    });
+    queue.kevent(&[user(FilterFlag::NOTE_TRIGGER)], &mut [], None).unwrap();
+    assert_eq!(waiting.join().unwrap(), Ok(1));
+}
+
+#[test]
+fn the_bare_descriptor_is_the_callers() {
+    let queue = Kqueue::new().unwrap();
+    let number = queue.as_raw_fd();
+    assert_eq!(queue.as_fd().as_raw_fd(), number);
+    assert_eq!(queue.into_raw_fd(), number);
+    // SAFETY: the number was given to us.
+    drop(unsafe { OwnedFd::from_raw_fd(number) });
+}
+
+/// What an example prints. It ends by itself.
+#[track_caller]
+fn printed(name: &str) -> String {
+    let output = Command::new(example("kq-core", name)).output().unwrap();
+    let [out, err] = [&output.stdout, &output.stderr].map(|text| String::from_utf8_lossy(text));
+    assert!(output.status.success(), "{}\n{out}{err}", output.status);
+    out.into_owned()
+}
+
+#[test]
+fn tokio_waits_for_a_queue() {
+    let said = printed("kqueue_tokio");
+    let mut lines: Vec<_> = said.lines().collect();
+    lines.sort_unstable();
+    assert_eq!(lines, ["the child exited with 0", "the file was removed"]);
+}
+
+#[test]
+fn mio_waits_for_a_queue() {
+    let said = printed("kqueue_mio");
+    let ticks = said.strip_prefix("woken after ").and_then(|rest| rest.split(' ').next());
+    assert!(ticks.is_some_and(|n| n.parse::<u64>().unwrap() >= 3), "{said}");
+}
+
+#[test]
+fn calloop_waits_for_a_queue() {
+    assert_eq!(printed("kqueue_calloop"), "both were told\n");
+}
+
+#[test]
+fn a_server_echoes_what_many_clients_send() {
+    EchoServer::start("kq-core", "kqueue_echo").serves_many();
+}
