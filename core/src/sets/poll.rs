@@ -241,6 +241,8 @@ impl<C: Calls> Front for PollCall<'_, C> {
             return Update::Done;
         }
         let kept = self.len.min(set.len);
+        let limit = self.len / 4 + 2;
+        let first_sight = policy == Policy::RegisterAtFirstSight;
         let mut changed = self.len.max(set.len) - kept;
         while at < kept {
             let new = self.read(at);
@@ -249,14 +251,16 @@ impl<C: Calls> Front for PollCall<'_, C> {
                 self.report(at, 0);
             } else {
                 changed += 1;
+                // A look at a few entries is enough to tell another set.
+                if changed == limit + 1 && (first_sight || self.likeness(set) < SAMPLES / 2) {
+                    return Update::Another;
+                }
             }
             at = self.difference(set, at + 1);
         }
         if changed == 0 {
             return Update::Done;
         }
-        let limit = self.len / 4 + 2;
-        let first_sight = policy == Policy::RegisterAtFirstSight;
         if changed > limit && (first_sight || self.moves(set) * 4 < changed * 3) {
             return Update::Another;
         }

@@ -85,24 +85,38 @@ impl<C: Calls> SelectCall<'_, C> {
         (0..3).fold(0, |any, b| any | self.read(b, word) ^ Self::remembered(set, b, word))
     }
 
-    /// Is each bitmap as remembered?
-    fn is_same(&self, set: &Set) -> bool {
-        let words = self.words();
-        if words != set.len {
-            return false;
-        }
-        let Some(last) = words.checked_sub(1) else { return true };
-        (0..3).all(|b| {
-            // SAFETY: `len` words of this bitmap, see `remembered`.
-            let ours = unsafe { set.watch.table.words().add(b * set.stride) };
-            if self.sets[b].is_null() {
-                // SAFETY: as above.
-                return (0..words).all(|word| unsafe { ours.add(word).read() } == 0);
+    /// How many words either has.
+    #[inline]
+    fn reach(&self, set: &Set) -> usize {
+        self.words().max(set.len)
+    }
+
+    /// The first word at or after `from` of which a number is not asked for as remembered;
+    /// [`Self::reach`] where there is none.
+    #[inline]
+    fn next_changed(&self, set: &Set, from: usize) -> usize {
+        let reach = self.reach(set);
+        // Of the last word some bits may not count.
+        let common = self.words().min(set.len).saturating_sub(1);
+        let next = |b: usize| {
+            if self.sets[b].is_null() && !set.some[b] {
+                return reach;
             }
-            // SAFETY: the caller's words, and ours; the last may have bits that do not count.
-            let equal = unsafe { first_difference(self.sets[b], ours, 0, last) } == last;
-            equal && self.read(b, last) == Self::remembered(set, b, last)
-        })
+            let mut at = from;
+            if from < common && !self.sets[b].is_null() {
+                // SAFETY: `common` words of the caller's and of ours, see `remembered`.
+                at = unsafe {
+                    let ours = set.watch.table.words().add(b * set.stride);
+                    first_difference(self.sets[b], ours, from, common)
+                };
+                if at < common {
+                    return at;
+                }
+            }
+            let differs = |&word: &usize| self.read(b, word) != Self::remembered(set, b, word);
+            (at..reach).find(differs).unwrap_or(reach)
+        };
+        next(0).min(next(1)).min(next(2))
     }
 
     /// Makes room for the caller's words and remembers them.
@@ -116,15 +130,23 @@ impl<C: Calls> SelectCall<'_, C> {
             }
             set.stride = stride;
         }
-        for bitmap in 0..3 {
-            for word in 0..words {
-                let value = self.read(bitmap, word);
-                // SAFETY: see `remembered`.
-                unsafe { set.watch.table.words().add(bitmap * set.stride + word).write(value) };
-            }
-        }
         set.len = words;
+        set.some = [false; 3];
+        set.entries = (0..words).map(|word| self.remember_word(set, word)).sum();
         true
+    }
+
+    /// How many numbers are in the word.
+    fn remember_word(&self, set: &mut Set, word: usize) -> usize {
+        let mut any = 0;
+        for b in 0..3 {
+            let value = self.read(b, word);
+            any |= value;
+            set.some[b] |= value != 0;
+            // SAFETY: see `remembered`.
+            unsafe { set.watch.table.words().add(b * set.stride + word).write(value) };
+        }
+        any.count_ones() as usize
     }
 
     fn bits(&self, fd: RawFd) -> u16 {
@@ -132,30 +154,17 @@ impl<C: Calls> SelectCall<'_, C> {
         (0..3).filter(|&b| self.read(b, word) >> bit & 1 == 1).fold(0, |bits, b| bits | ASKS[b])
     }
 
-    /// Are these numbers open? One that is not fails the kernel's select, or is ignored there if it
-    /// is above all that the process ever had: no set with such a number is remembered.
-    fn are_open(&self, word: usize, numbers: u64) -> bool {
-        bits_of(numbers).all(|bit| {
-            let fd = (word * 64 + bit) as RawFd;
-            raw::fcntl(fd, libc::F_GETFD, 0).is_ok()
-        })
-    }
-
     fn change(&mut self, set: &mut Set) -> Update {
         if !set.watch.may_change() {
-            return Update::Failed;
-        }
-        let reach = self.words().max(set.len);
-        let opened = |word| self.changed(set, word) & self.any(word);
-        if !(0..self.words()).all(|word| self.are_open(word, opened(word))) {
             return Update::Failed;
         }
         let mut asked = std::mem::replace(&mut set.asked, super::memory::Array::EMPTY);
         asked.retain(|a| !is_set(self.changed(set, a.fd as usize / 64), a.fd));
         std::mem::swap(&mut set.asked, &mut asked);
         set.asked_changed = true;
-        set.entries = self.count();
-        for word in 0..reach {
+        let as_long = self.words() == set.len;
+        let mut word = self.next_changed(set, 0);
+        while word < self.reach(set) {
             for bit in bits_of(self.changed(set, word)) {
                 let fd = (word * 64 + bit) as RawFd;
                 let bits = self.bits(fd);
@@ -166,8 +175,14 @@ impl<C: Calls> SelectCall<'_, C> {
                     None => set.ask_for(fd, fd as u32, bits, State::New),
                 }
             }
+            if as_long {
+                let before = (0..3).fold(0, |any, b| any | Self::remembered(set, b, word));
+                set.entries += self.remember_word(set, word);
+                set.entries -= before.count_ones() as usize;
+            }
+            word = self.next_changed(set, word + 1);
         }
-        set.broken |= !self.remember(set);
+        set.broken |= !as_long && !self.remember(set);
         Update::Done
     }
 
@@ -267,8 +282,7 @@ impl<C: Calls> Front for SelectCall<'_, C> {
 
     fn fill(&mut self, set: &mut Set) {
         set.entries = self.count();
-        let open = (0..self.words()).all(|word| self.are_open(word, self.any(word)));
-        if !open || !set.asked.reserve(set.entries) || !self.remember(set) {
+        if !set.asked.reserve(set.entries) || !self.remember(set) {
             set.broken = true;
             return;
         }
@@ -281,18 +295,20 @@ impl<C: Calls> Front for SelectCall<'_, C> {
     }
 
     fn update(&mut self, set: &mut Set, _policy: Policy) -> Update {
-        if self.is_same(set) {
-            return Update::Done;
+        let reach = self.reach(set);
+        let mut word = self.next_changed(set, 0);
+        let mut changed = 0;
+        while word < reach {
+            changed += self.changed(set, word).count_ones() as usize;
+            if changed > set.entries / 4 + 2 {
+                return Update::Another;
+            }
+            word = self.next_changed(set, word + 1);
         }
-        let reach = self.words().max(set.len);
-        let changed: u32 = (0..reach).map(|word| self.changed(set, word).count_ones()).sum();
         if changed == 0 {
             // Words that are all zero came or went.
-            set.broken |= !self.remember(set);
+            set.broken |= self.words() != set.len && !self.remember(set);
             return Update::Done;
-        }
-        if changed as usize > set.entries / 4 + 2 {
-            return Update::Another;
         }
         self.change(set)
     }

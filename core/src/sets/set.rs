@@ -31,6 +31,8 @@ pub(crate) struct Set {
     /// select: how far the remembered bitmaps lie apart; and those for results.
     pub(crate) stride: usize,
     pub(crate) result_words: usize,
+    /// select: does the remembered bitmap hold any number? True also for some that do not.
+    pub(crate) some: [bool; 3],
     /// How many descriptors are in it, negative ones not counted (select) or counted (poll).
     pub(crate) entries: usize,
     pub(crate) watch: Watch,
@@ -116,6 +118,7 @@ impl Set {
         len: 0,
         stride: 0,
         result_words: 0,
+        some: [false; 3],
         entries: 0,
         watch: Watch::EMPTY,
         asked: Array::EMPTY,

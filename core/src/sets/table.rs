@@ -157,16 +157,45 @@ impl Table {
         unsafe { &mut *self.slots().add(self.capacity).cast::<u32>().add(at) }
     }
 
-    /// The place of `fd`, or the empty one where it would go.
+    /// Where a descriptor is looked for first.
     #[inline]
-    fn seek(&mut self, fd: RawFd) -> usize {
-        let mut at = fd as usize % self.places;
+    fn home(&self, fd: RawFd) -> usize {
+        (fd as u32 % self.places as u32) as usize
+    }
+
+    /// How many places after its home a descriptor that is at `at` lies.
+    #[inline]
+    fn distance(&self, fd: RawFd, at: usize) -> usize {
+        let home = self.home(fd);
+        if at >= home { at - home } else { at + self.places - home }
+    }
+
+    #[inline]
+    fn after(&self, at: usize) -> usize {
+        if at + 1 == self.places { 0 } else { at + 1 }
+    }
+
+    /// The place of `fd`; if it is nowhere, that where it would go.
+    ///
+    /// Places are in the order of homes, as far as they are taken: one whose descriptor is nearer to
+    /// its home than `fd` would be ends the search. (Without that order, a number that is not there
+    /// would be looked for through all those that are, since numbers are dense.)
+    #[inline]
+    fn seek(&mut self, fd: RawFd) -> Result<usize, usize> {
+        let (mut at, mut distance) = (self.home(fd), 0);
         loop {
             let there = *self.place(at);
-            if there == 0 || self.slot(there - 1).fd == fd {
-                return at;
+            if there == 0 {
+                return Err(at);
             }
-            at = if at + 1 == self.places { 0 } else { at + 1 };
+            let other = self.slot(there - 1).fd;
+            if other == fd {
+                return Ok(at);
+            }
+            if self.distance(other, at) < distance {
+                return Err(at);
+            }
+            (at, distance) = (self.after(at), distance + 1);
         }
     }
 
@@ -176,13 +205,18 @@ impl Table {
         if self.live == 0 || fd < 0 {
             return None;
         }
-        let at = self.seek(fd);
-        self.place(at).checked_sub(1)
+        let at = self.seek(fd).ok()?;
+        Some(*self.place(at) - 1)
     }
 
+    /// Puts a descriptor into its place; those that are there move on.
     fn index(&mut self, fd: RawFd, slot: u32) {
-        let at = self.seek(fd);
-        *self.place(at) = slot + 1;
+        let (Ok(mut at) | Err(mut at)) = self.seek(fd);
+        let mut moving = slot + 1;
+        while moving != 0 {
+            moving = std::mem::replace(self.place(at), moving);
+            at = self.after(at);
+        }
     }
 
     /// Takes a slot for a descriptor that has none; None where the system has no memory.
@@ -218,27 +252,23 @@ impl Table {
         self.live -= 1;
     }
 
-    /// Empties the descriptor's place and moves those up that were pushed beyond it (no tombstones:
+    /// Empties the descriptor's place: those behind it that are not at home move up (no tombstones:
     /// they would have to be swept).
     fn unindex(&mut self, fd: RawFd) {
-        let mut hole = self.seek(fd);
-        let mut at = hole;
+        let Ok(mut hole) = self.seek(fd) else { return };
         loop {
-            at = if at + 1 == self.places { 0 } else { at + 1 };
-            let there = *self.place(at);
-            if there == 0 {
-                break;
+            let next = self.after(hole);
+            let there = *self.place(next);
+            let stays = there == 0 || {
+                let other = self.slot(there - 1).fd;
+                self.distance(other, next) == 0
+            };
+            *self.place(hole) = if stays { 0 } else { there };
+            if stays {
+                return;
             }
-            let home = self.slot(there - 1).fd as usize % self.places;
-            // May it move to the hole? Not if its home lies in (hole, at], cyclically.
-            let stays =
-                if hole < at { hole < home && home <= at } else { hole < home || home <= at };
-            if !stays {
-                *self.place(hole) = there;
-                hole = at;
-            }
+            hole = next;
         }
-        *self.place(hole) = 0;
     }
 
     /// Frees all slots, and keeps the memory.
@@ -309,6 +339,23 @@ mod tests {
             assert!(model.keys().all(|&fd| table.find(fd).is_none()));
             table.free();
         }
+    }
+
+    /// Every second number, so many that they wrap around: all places but a few are taken.
+    #[test]
+    fn a_number_that_is_not_there_is_not_searched_for_long() {
+        let mut table = Table::EMPTY;
+        assert!(table.reserve(1000, 0));
+        let count = table.capacity as RawFd;
+        for n in 0..count {
+            table.insert(slot(2 * n, 0)).unwrap();
+        }
+        for fd in (0..4 * count).filter(|fd| fd % 2 == 1 || *fd >= 2 * count) {
+            let (Ok(end) | Err(end)) = table.seek(fd);
+            assert!(table.distance(fd, end) <= 4, "{fd}");
+            assert_eq!(table.find(fd), None);
+        }
+        table.free();
     }
 
     #[test]
