@@ -90,6 +90,46 @@ bitflags! {
         const EV_FORCEONESHOT = 0x0100;
         /// Leave udata as it is.
         const EV_KEEPUDATA = 0x0200;
+        /// READ, WRITE: of the knotes with this flag on one file, in different queues, the activity
+        /// is reported by one in whose queue a thread waits, not by all. To be given at EV_ADD, for
+        /// a descriptor that has no other knote in the queue yet (`EINVAL`). Ours; no other system
+        /// has it.
+        ///
+        /// Beneath is EPOLLEXCLUSIVE (epoll_ctl(2)): a descriptor of a queue or an epoll set is
+        /// `EINVAL`; and only threads that wait in the queue itself are spared, not those that poll
+        /// its descriptor.
+        ///
+        /// ```
+        /// # use kq_core::*;
+        /// # use std::os::fd::AsRawFd;
+        /// let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        /// let fd = listener.as_raw_fd() as usize;
+        /// let flags = EvFlags::EV_ADD | EvFlags::EV_WAKEONE;
+        /// let add = KEvent::new(fd, EventFilter::EVFILT_READ, flags, FilterFlag::empty(), 0, 0);
+        /// // One queue for each thread; each connection wakes one.
+        /// for _ in 0..4 {
+        ///     Kqueue::new()?.kevent(&[add], &mut [], None)?;
+        /// }
+        /// # Ok::<(), Errno>(())
+        /// ```
+        const EV_WAKEONE = 0x0400;
+        /// Test the condition again when the event is handed out: what another thread has read
+        /// meanwhile is not reported. Ours; no other system has it.
+        ///
+        /// For READ, WRITE and EXCEPT; knotes of other filters are looked at then in any case.
+        ///
+        /// ```
+        /// # use kq_core::*;
+        /// # use std::os::fd::AsRawFd;
+        /// # let kq = Kqueue::new()?;
+        /// let (reader, writer) = std::io::pipe().unwrap();
+        /// let flags = EvFlags::EV_ADD | EvFlags::EV_CLEAR | EvFlags::EV_LASTCHECK;
+        /// let fd = reader.as_raw_fd() as usize;
+        /// let add = KEvent::new(fd, EventFilter::EVFILT_READ, flags, FilterFlag::empty(), 0, 0);
+        /// kq.kevent(&[add], &mut [], None)?;
+        /// # Ok::<(), Errno>(())
+        /// ```
+        const EV_LASTCHECK = 0x0800;
         /// Returned: the change failed, errno is in data.
         const EV_ERROR = 0x4000;
         /// Returned: the other side has closed.

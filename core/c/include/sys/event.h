@@ -53,6 +53,8 @@ struct kevent {
 #define EV_DISABLE	0x0008
 #define EV_FORCEONESHOT	0x0100
 #define EV_KEEPUDATA	0x0200
+#define EV_WAKEONE	0x0400	/* one of several queues is told; ours */
+#define EV_LASTCHECK	0x0800	/* tested again when handed out; ours */
 
 /* Flags. */
 #define EV_ONESHOT	0x0010

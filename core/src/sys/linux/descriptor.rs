@@ -88,11 +88,16 @@ impl Descriptors {
     }
 
     fn attach(&mut self, fd: RawFd, filter: EventFilter, change: &KEvent) -> Result<()> {
-        let edge = change.flags & EvFlags::EV_CLEAR.bits() != 0;
+        let has = |flag: EvFlags| change.flags & flag.bits() != 0;
+        let exclusive = has(EvFlags::EV_WAKEONE);
+        let alone = has(EvFlags::EV_CLEAR | EvFlags::EV_WAKEONE);
+        if exclusive {
+            self.make_way(fd)?;
+        }
         // A ghost's registration serves its filter again.
         let ghost = self.list(fd).take(|k| k.filter == filter && k.state == State::Ghost);
         let inherited = match ghost {
-            Some(ghost) if ghost.is_edge() != edge => {
+            Some(ghost) if ghost.is_alone() != alone => {
                 match self.drop_registration(fd, &ghost) {
                     // It was of a file that is gone from this number, and the others too.
                     Err(Errno::ENOENT | Errno::EBADF | Errno::EPERM) => self.purge(fd),
@@ -104,7 +109,7 @@ impl Descriptors {
         };
         let lane = match &inherited {
             Some(ghost) => ghost.lane,
-            None => self.free_lane(fd, edge),
+            None => self.free_lane(fd, alone),
         };
         let mut knote = Knote::new(filter, change, lane);
         match &inherited {
@@ -140,10 +145,29 @@ impl Descriptors {
         Ok(())
     }
 
+    /// Makes sure that lane 0 has room for an exclusive registration, which only serves in the queue's
+    /// own set, where the threads wait. EINVAL: it is taken.
+    fn make_way(&mut self, fd: RawFd) -> Result<()> {
+        while let Some(ghost) = self.list(fd).take(|k| k.state == State::Ghost) {
+            match self.drop_registration(fd, &ghost) {
+                // Of a file that is gone from this number.
+                Err(Errno::ENOENT | Errno::EBADF | Errno::EPERM) => self.purge(fd),
+                done => done?,
+            }
+        }
+        if self.list(fd).iter().any(|k| k.lane == 0) {
+            if !self.is_closed(fd) {
+                return Err(Errno::EINVAL);
+            }
+            self.purge(fd);
+        }
+        Ok(())
+    }
+
     /// The lane for a new knote.
-    fn free_lane(&mut self, fd: RawFd, edge: bool) -> u8 {
+    fn free_lane(&mut self, fd: RawFd, alone: bool) -> u8 {
         let list = self.list(fd);
-        if !edge && let Some(level) = list.iter().find(|k| !k.is_edge()) {
+        if !alone && let Some(level) = list.iter().find(|k| !k.is_alone()) {
             return level.lane;
         }
         // One lane for each filter, so there is a free one.

@@ -364,6 +364,10 @@ impl QueueKnotes {
             return Err(Errno::EINVAL);
         }
         let filter = EventFilter::try_from(change.filter)?;
+        let exclusive = change.flags & EvFlags::EV_WAKEONE.bits() != 0;
+        if exclusive && !matches!(filter, EventFilter::EVFILT_READ | EventFilter::EVFILT_WRITE) {
+            return Err(Errno::EINVAL);
+        }
         if change.flags & EvFlags::EV_ADD.bits() != 0 && OF_DESCRIPTORS.contains(&filter) {
             closes::watch(RawFd::try_from(change.ident).map_err(|_| Errno::EBADF)?);
         }
@@ -398,7 +402,10 @@ impl QueueKnotes {
             self.descriptors.low_water.open(self.descriptors.lanes.set(0))?;
         }
         let done = match self.descriptors.change(filter, change) {
-            Err(Errno::EPERM) => self.soft.change(filter, change),
+            // (Exclusively not even files that are always ready.)
+            Err(Errno::EPERM) if change.flags & EvFlags::EV_WAKEONE.bits() == 0 => {
+                self.soft.change(filter, change)
+            }
             Ok(true) => self.soft.force(filter, change.ident),
             done => done.map(drop),
         };

@@ -10,6 +10,9 @@ use super::data::Kind;
 /// The registration was made EPOLLET although its knotes are level: its last wake-up was for a
 /// condition that none of them reports (a hang-up that the kernel cannot mask), and would repeat.
 pub(crate) const HUSHED: u16 = 0x4000;
+/// The registration is EPOLLEXCLUSIVE: it is made anew where it would be modified, and may not be
+/// EPOLLONESHOT.
+pub(crate) const EXCLUSIVE: u16 = 0x1000;
 /// The registration is EPOLLONESHOT: its only knote is disabled or gone after one report.
 pub(crate) const ONCE: u16 = 0x8000;
 
@@ -94,6 +97,16 @@ impl Knote {
         self.has(EvFlags::EV_CLEAR)
     }
 
+    /// Is EPOLLEXCLUSIVE.
+    pub(crate) fn is_exclusive(&self) -> bool {
+        self.has(EvFlags::EV_WAKEONE)
+    }
+
+    /// Shares its registration with no other knote.
+    pub(crate) fn is_alone(&self) -> bool {
+        self.is_edge() || self.is_exclusive()
+    }
+
     /// Reports only from so many bytes on.
     pub(crate) fn has_low_water(&self) -> bool {
         self.fflags & FilterFlag::NOTE_LOWAT.bits() != 0
@@ -111,6 +124,9 @@ impl Knote {
     /// What this filter asks epoll for. Hang-ups and errors come unasked.
     pub(crate) fn interest(&self) -> u16 {
         match self.filter {
+            // (The kernel takes no RDHUP there.)
+            EventFilter::EVFILT_READ if self.is_exclusive() => IN | EXCLUSIVE,
+            EventFilter::EVFILT_WRITE if self.is_exclusive() => OUT | EXCLUSIVE,
             EventFilter::EVFILT_READ => IN | RDHUP,
             EventFilter::EVFILT_WRITE => OUT,
             _ => PRI,
@@ -192,6 +208,7 @@ impl Knotes {
         let mut bits = enabled().fold(0, |bits, knote| bits | knote.interest());
         if let (Some(only), None) = (enabled().next(), enabled().nth(1))
             && only.has(EvFlags::EV_ONESHOT | EvFlags::EV_DISPATCH)
+            && !only.is_exclusive()
         {
             bits |= ONCE;
         }

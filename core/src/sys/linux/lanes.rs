@@ -15,7 +15,7 @@ use libc::{EPOLL_CTL_ADD, EPOLL_CTL_DEL, EPOLL_CTL_MOD};
 use nix::errno::Errno;
 
 use super::hidden::hidden;
-use super::knote::{HUSHED, ONCE};
+use super::knote::{EXCLUSIVE, HUSHED, ONCE};
 use super::raw::{self, Result};
 use super::token::Token;
 
@@ -91,7 +91,13 @@ impl Lanes {
         want: u16,
         edge: bool,
     ) -> Result<()> {
-        raw::epoll_ctl(self.set(lane), EPOLL_CTL_MOD, fd, &event(fd, token, want, edge))
+        let event = event(fd, token, want, edge);
+        if want & EXCLUSIVE != 0 {
+            // It cannot be changed; what is ready is told when it is added.
+            self.delete(lane, fd)?;
+            return raw::epoll_ctl(self.set(lane), EPOLL_CTL_ADD, fd, &event);
+        }
+        raw::epoll_ctl(self.set(lane), EPOLL_CTL_MOD, fd, &event)
     }
 
     /// Ends a registration. ENOENT and EBADF: the number was closed.
@@ -145,12 +151,15 @@ impl Drop for Lanes {
 }
 
 fn event(fd: RawFd, token: u32, want: u16, edge: bool) -> libc::epoll_event {
-    let mut bits = u32::from(want & !(HUSHED | ONCE));
+    let mut bits = u32::from(want & !(HUSHED | ONCE | EXCLUSIVE));
     if edge || want & HUSHED != 0 {
         bits |= libc::EPOLLET as u32;
     }
     if want & ONCE != 0 {
         bits |= libc::EPOLLONESHOT as u32;
+    }
+    if want & EXCLUSIVE != 0 {
+        bits |= libc::EPOLLEXCLUSIVE as u32;
     }
     epoll_event(bits, Token::Descriptor { fd, token })
 }

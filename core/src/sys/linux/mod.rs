@@ -20,6 +20,7 @@ pub(crate) mod inspect;
 pub(crate) mod kevent;
 mod knote;
 mod lanes;
+mod last_check;
 mod low_water;
 mod memory;
 mod mounts;

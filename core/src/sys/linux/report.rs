@@ -6,6 +6,7 @@ use crate::event::{EvFlags, EventFilter, FilterFlag};
 
 use super::data::{self, Kind};
 use super::knote::Knote;
+use super::last_check::{LOOK_AGAIN, look_again};
 use super::raw;
 
 /// What goes into an event beside what the knote itself holds.
@@ -29,6 +30,10 @@ pub(crate) fn report(knote: &mut Knote, fd: RawFd, bits: u32) -> Option<Report> 
     let gone = match knote.filter {
         EventFilter::EVFILT_READ => RDHUP | HUP | ERR,
         _ => HUP | ERR,
+    };
+    let bits = match knote.has(LOOK_AGAIN) {
+        true => look_again(knote, fd, bits),
+        false => bits,
     };
     // The common case first: nothing is known but the bits, and nothing else is wanted.
     if knote.fflags & FilterFlag::NOTE_NODATA.bits() != 0
