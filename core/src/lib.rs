@@ -14,6 +14,8 @@
 )))]
 compile_error!("kqcompat knows Linux, FreeBSD, NetBSD, OpenBSD, DragonFly and macOS");
 
+#[cfg(not(kqcompat_native))]
+mod aio;
 mod counters;
 mod event;
 #[cfg(not(kqcompat_native))]
@@ -32,6 +34,8 @@ mod trace;
 #[cfg(not(kqcompat_native))]
 mod wait;
 
+#[cfg(not(kqcompat_native))]
+pub use aio::{AioDone, AioList, AioNotify, AioRefused, AioRequest};
 pub use counters::Counters;
 pub use event::{EvFlags, EventFilter, EventFlag, FilterFlag, KEvent};
 #[cfg(not(kqcompat_native))]
@@ -44,9 +48,16 @@ pub use sys::native::kqueue::Kqueue;
 #[cfg(not(kqcompat_native))]
 pub use wait::WaitFlags;
 
+#[cfg(not(kqcompat_native))]
+pub use sys::linux::aio::AioCancel;
+
 /// kqueue and kevent by number and pointer, for the C library and whoever else has no [`Kqueue`].
 #[cfg(not(kqcompat_native))]
 pub mod abi {
+    /// Asynchronous requests.
+    pub mod aio {
+        pub use crate::sys::linux::aio::abi::*;
+    }
     pub use crate::ring::RawRing;
     pub use crate::sys::linux::abi::{Wait, kevent, kevent_min, kqueue};
     pub use crate::sys::linux::kevent::wait;

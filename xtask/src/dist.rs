@@ -59,7 +59,9 @@ impl Dist {
         }
         let headers = crate::root().join("core/c/include");
         self.copy(&headers.join("sys/event.h"), &format!("{HEADERS}/sys"))?;
-        self.copy(&headers.join("kqcompat.h"), HEADERS)?;
+        for header in ["aio.h", "kqcompat.h"] {
+            self.copy(&headers.join(header), HEADERS)?;
+        }
         for page in man::pages()? {
             let section = page.extension().and_then(|e| e.to_str()).unwrap_or_default();
             self.copy(&page, &format!("share/man/man{section}"))?;

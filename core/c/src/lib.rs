@@ -2,6 +2,8 @@
 //! its kin for C programs, declared in
 //! `include/sys/event.h`.
 //!
+//! With `include/aio.h` there are aio_read and its kin ([`aio`]), whose completions are events.
+//!
 //! It also exports, with hooks around them, the functions of libc that set or take signals
 //! ([`signal_hooks`]), and those that close descriptors (kq-hooks-c): a closed number's knotes go at
 //! once, even while a duplicate lives on, and who sleeps in a closed queue wakes.
@@ -9,6 +11,7 @@
 //! A failed call returns -1 and sets errno; a successful one leaves errno alone. A panic in the
 //! engine ends the process: it cannot cross into C.
 
+pub mod aio;
 mod next;
 pub mod ring;
 pub mod signal_hooks;
@@ -26,6 +29,7 @@ use next::Next;
 static INIT: extern "C" fn() = {
     extern "C" fn init() {
         EPOLL_PWAIT2.get();
+        PPOLL.get();
         signal_hooks::init();
         kq_hooks_c::init("libkqcompat_kqueue");
         abi::listen();
@@ -132,6 +136,32 @@ type EpollPwait2 = unsafe extern "C-unwind" fn(
 // SAFETY: epoll_wait(2).
 static EPOLL_PWAIT2: Next<EpollPwait2> = unsafe { Next::new(c"epoll_pwait2") };
 
+type Ppoll = unsafe extern "C-unwind" fn(
+    *mut libc::pollfd,
+    libc::nfds_t,
+    *const timespec,
+    *const libc::sigset_t,
+) -> c_int;
+
+/// libc's, or that of another preloaded library, which is the same for one descriptor.
+// SAFETY: poll(2).
+static PPOLL: Next<Ppoll> = unsafe { Next::new(c"ppoll") };
+
+/// Sleeps until a queue has events, by libc's ppoll, a cancellation point too.
+fn sleep(kq: RawFd, timeout: Option<&timespec>) -> Option<Result<usize, Errno>> {
+    let ppoll = PPOLL.get()?;
+    let saved = Errno::last_raw();
+    let mut entry = libc::pollfd { fd: kq, events: libc::POLLIN, revents: 0 };
+    let timeout = timeout.map_or(std::ptr::null(), std::ptr::from_ref);
+    // SAFETY: one entry; the symbol has this type.
+    if unsafe { ppoll(&mut entry, 1, timeout, std::ptr::null()) } >= 0 {
+        return Some(Ok(0));
+    }
+    let errno = Errno::last();
+    Errno::set_raw(saved);
+    Some(Err(errno))
+}
+
 /// Waits by libc's epoll_pwait2, which is a cancellation point as kevent is on the BSDs.
 ///
 /// # Safety
@@ -142,6 +172,11 @@ unsafe fn wait(
     maxevents: c_int,
     timeout: Option<&timespec>,
 ) -> Result<usize, Errno> {
+    if maxevents == 0
+        && let Some(slept) = sleep(kq, timeout)
+    {
+        return slept;
+    }
     let Some(epoll_pwait2) = EPOLL_PWAIT2.get() else {
         // SAFETY: the caller's promise.
         return unsafe { abi::wait(kq, events, maxevents, timeout) };

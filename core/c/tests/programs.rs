@@ -118,6 +118,11 @@ fn forking() {
 }
 
 #[test]
+fn asynchronous_requests() {
+    passes("tests/c/aio.c");
+}
+
+#[test]
 fn it_exports_what_it_is_to_export() {
     if !has("nm") {
         return;

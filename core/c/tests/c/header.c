@@ -1,5 +1,6 @@
-/* The header stands alone, and its names, values and layout are FreeBSD's. */
+/* The headers stand alone, and their names, values and layout are FreeBSD's. */
 #include <sys/event.h>
+#include <aio.h>
 
 #ifdef __cplusplus
 #define SAME(a, b) static_assert((a) == (b), #a)
@@ -81,6 +82,17 @@ SAME(NOTE_USECONDS, 4);
 SAME(NOTE_NSECONDS, 8);
 SAME(NOTE_ABSTIME, 0x10);
 SAME(KQUEUE_CLOEXEC, 1);
+
+/* <aio.h> is ours, and has FreeBSD's values. */
+SAME(SIGEV_KEVENT, 3);
+SAME(AIO_CANCELED, 1);
+SAME(AIO_NOTCANCELED, 2);
+SAME(AIO_ALLDONE, 3);
+SAME(LIO_NOP, 0);
+SAME(LIO_WRITE, 1);
+SAME(LIO_READ, 2);
+SAME(LIO_NOWAIT, 0);
+SAME(LIO_WAIT, 1);
 
 int main(void)
 {

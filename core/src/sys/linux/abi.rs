@@ -41,6 +41,9 @@ pub fn kqueue(flags: c_int) -> Result<RawFd> {
 /// Makes the system call that blocks: `epoll_pwait2` or one of its kin, without a signal mask, with a
 /// timeout that is not zero, or none for for ever. A C library puts libc's own here, which is a cancellation point.
 ///
+/// With room for no events it makes `ppoll` instead, and returns 0 when there are some, or the time is
+/// over.
+///
 /// A call needs room for as many events at the pointer as it says.
 pub type Wait = unsafe fn(RawFd, *mut libc::epoll_event, c_int, Option<&timespec>) -> Result<usize>;
 

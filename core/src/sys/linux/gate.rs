@@ -20,7 +20,7 @@ use libc::{EPOLL_CTL_ADD, EPOLLET, EPOLLIN, F_DUPFD_CLOEXEC, epoll_event, timesp
 
 use super::abi::Wait;
 use super::hidden::{hidden, hide};
-use super::kevent::Caller;
+use super::kevent::{self, Caller};
 use super::raw::{self, Result};
 
 thread_local! {
@@ -102,7 +102,7 @@ impl Gate {
     ) -> Result<()> {
         let mut event = epoll_event { events: 0, u64: 0 };
         // SAFETY: room for one event.
-        let wait = || unsafe { wait(self.set, &mut event, 1, timeout) };
-        caller.queue.sleep(caller.life, wait).map(drop)
+        let sleep = || unsafe { kevent::sleep(self.set, &mut event, 1, timeout, wait) };
+        caller.queue.sleep(caller.life, sleep).map(drop)
     }
 }

@@ -11,6 +11,7 @@ use crate::counters::{count, count_locked};
 use crate::event::{EV_SYSFLAGS, EvFlags, EventFilter, FilterFlag, KEvent};
 
 use super::abi::Wait;
+use super::aio::calls::may_interrupt;
 use super::both_rules;
 use super::lanes::LANES;
 use super::queue::{Queue, QueueKnotes, Rules, closes, duplicates};
@@ -40,6 +41,9 @@ pub(crate) struct Caller {
 ///
 /// # Safety
 /// Room for `maxevents` events at `events`.
+///
+/// # Errors
+/// Those of `epoll_pwait2` and `ppoll`.
 pub unsafe fn wait(
     kq: RawFd,
     events: *mut libc::epoll_event,
@@ -47,6 +51,13 @@ pub unsafe fn wait(
     timeout: Option<&timespec>,
 ) -> Result<usize> {
     static NO_PWAIT2: AtomicBool = AtomicBool::new(false);
+    if maxevents == 0 {
+        let mut entry = libc::pollfd { fd: kq, events: libc::POLLIN, revents: 0 };
+        let mut timeout = timeout.copied();
+        let timeout = timeout.as_mut().map_or(std::ptr::null_mut(), std::ptr::from_mut);
+        // SAFETY: one entry, and a time of our own.
+        return unsafe { raw::ppoll(&mut entry, 1, timeout, std::ptr::null()) }.map(|_| 0);
+    }
     let Some(time) = timeout else {
         // SAFETY: the caller's promise.
         return unsafe { raw::epoll_wait(kq, events, maxevents, -1) };
@@ -60,6 +71,31 @@ pub unsafe fn wait(
     }
     // SAFETY: the caller's promise.
     unsafe { raw::epoll_wait(kq, events, maxevents, millis_up(time)) }
+}
+
+/// Waits, by `wait`, so that only a signal handler interrupts: where a completed request might, too,
+/// the sleep is in ppoll(2).
+///
+/// # Safety
+/// As for [`wait()`], and `wait` is sound for that.
+pub(crate) unsafe fn sleep(
+    kq: RawFd,
+    events: *mut libc::epoll_event,
+    room: c_int,
+    timeout: Option<&timespec>,
+    wait: Wait,
+) -> Result<usize> {
+    if !may_interrupt() {
+        // SAFETY: the caller's promise.
+        return unsafe { wait(kq, events, room, timeout) };
+    }
+    // SAFETY: the caller's promise.
+    let n = unsafe { raw::epoll_wait(kq, events, room, 0) }?;
+    if n > 0 {
+        return Ok(n);
+    }
+    // SAFETY: as above; with no room it is ppoll.
+    unsafe { wait(kq, events, 0, timeout).and_then(|_| raw::epoll_wait(kq, events, room, 0)) }
 }
 
 /// Milliseconds, rounded up, so that a wait never ends early; capped, so that the caller asks again.
@@ -230,7 +266,9 @@ fn scan(caller: Caller, sink: &mut Sink, mut limit: Limit, wait: Wait) -> Result
             _ => {
                 let time = if unsettled { limit.soon() } else { limit }.time();
                 // SAFETY: as above.
-                queue.sleep(caller.life, || unsafe { wait(caller.kq, at, room, time.as_ref()) })
+                queue.sleep(caller.life, || unsafe {
+                    sleep(caller.kq, at, room, time.as_ref(), wait)
+                })
             }
         };
         let interrupted = waited == Err(Errno::EINTR);
@@ -381,6 +419,8 @@ impl QueueKnotes {
             | EventFilter::EVFILT_PROC
             | EventFilter::EVFILT_PROCDESC
             | EventFilter::EVFILT_SIGNAL
+            | EventFilter::EVFILT_AIO
+            | EventFilter::EVFILT_LIO
             | EventFilter::EVFILT_FS => self.soft.change(filter, change),
             EventFilter::EVFILT_EMPTY => {
                 let fd = RawFd::try_from(change.ident).map_err(|_| Errno::EBADF)?;
@@ -388,7 +428,6 @@ impl QueueKnotes {
                 // No event of Linux's says that a send buffer has drained.
                 Err(Errno::ENOTSUP)
             }
-            _ => Err(Errno::EINVAL),
         }
     }
 

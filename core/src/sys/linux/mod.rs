@@ -1,10 +1,12 @@
 //! kqueue on Linux.
 
 pub(crate) mod abi;
+pub(crate) mod aio;
 mod alarm;
 mod backlog;
 mod bell;
 mod both_rules;
+mod completion;
 mod connector;
 mod data;
 mod descriptor;

@@ -16,6 +16,7 @@ use nix::errno::Errno;
 
 use crate::counters::{Counters, Live};
 
+use super::aio;
 use super::alarm;
 use super::both_rules;
 use super::descriptor::Descriptors;
@@ -53,6 +54,8 @@ pub(crate) struct Queue {
     pub(crate) inner: AtomicI32,
     /// kqueue's rules: files are watched that must be looked at before a wait.
     pub(crate) untold: AtomicBool,
+    /// kqueue's rules: there is a ring of asynchronous requests.
+    has_requests: AtomicBool,
     /// kqueue's rules: the knotes. Never locked while waiting.
     knotes: Mutex<Option<Box<QueueKnotes>>>,
     /// How many descriptor numbers are known to be this queue's.
@@ -145,6 +148,7 @@ impl Queue {
             interests: FdTable::new(),
             inner: AtomicI32::new(-1),
             untold: AtomicBool::new(false),
+            has_requests: AtomicBool::new(false),
             knotes: Mutex::new(None),
             numbers: AtomicU32::new(0),
             sleepers: AtomicU32::new(0),
@@ -232,6 +236,16 @@ impl Queue {
         let _ = self.ring.compare_exchange(life, 0, Ordering::Relaxed, Ordering::Relaxed);
     }
 
+    /// Whether there is a ring of asynchronous requests.
+    #[inline]
+    pub(crate) fn has_requests(&self) -> bool {
+        self.has_requests.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_has_requests(&self, has: bool) {
+        self.has_requests.store(has, Ordering::Relaxed);
+    }
+
     fn is_open(&self) -> bool {
         self.life() % 2 == 1
     }
@@ -261,6 +275,7 @@ pub(crate) fn open(fd: RawFd, rules: Rules) -> Option<&'static Queue> {
     queue.epoll_rules.store(rules == Rules::Epoll, Ordering::Relaxed);
     queue.interests.for_each(|_, interest| interest.clear());
     queue.untold.store(false, Ordering::Relaxed);
+    queue.has_requests.store(false, Ordering::Relaxed);
     queue.counters.take();
     queue.counters.queues.store(1, Ordering::Relaxed);
     if rules == Rules::Kqueue {
@@ -289,7 +304,7 @@ fn make() -> &'static Queue {
 }
 
 /// Every open queue of this process.
-fn all() -> impl Iterator<Item = &'static Queue> {
+pub(crate) fn all() -> impl Iterator<Item = &'static Queue> {
     // SAFETY: the list holds leaked queues only.
     let newest = unsafe { NEWEST.load(Ordering::Acquire).as_ref() };
     // SAFETY: as above; `older` was set before its queue was published.
@@ -327,7 +342,9 @@ fn let_go(fd: RawFd, still_open: bool) {
             let _ = alarm::sound(fd);
         }
         let knotes = queue.lock().take();
-        drop(knotes);
+        if let Some(aio) = knotes.and_then(|mut knotes| knotes.soft.take_aio()) {
+            aio::calls::take_home(*aio);
+        }
     }
     both_rules::drop_inner(queue);
     let mut counted = queue.counters.take();

@@ -16,10 +16,12 @@ use syscalls::raw::{syscall1, syscall2, syscall3, syscall4, syscall5, syscall6};
 mod file;
 mod process;
 mod signal;
+mod uring;
 
 pub use file::*;
 pub use process::*;
 pub use signal::*;
+pub use uring::*;
 
 /// The result of a system call.
 pub type Result<T> = std::result::Result<T, Errno>;

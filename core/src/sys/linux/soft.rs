@@ -23,6 +23,7 @@ use super::source::{Key, OF_DESCRIPTORS, Rest, Shared, Source};
 use super::token::Token;
 
 mod processes;
+mod requests;
 
 #[derive(Debug)]
 struct SoftKnote {
@@ -121,6 +122,9 @@ impl Soft {
     pub(crate) fn move_to(&mut self, kq: RawFd) {
         self.shared.kq = kq;
         self.shared.inotify.move_to(kq);
+        if let Some(aio) = &mut self.shared.aio {
+            aio.move_to(kq);
+        }
     }
 
     /// Whether an epoll descriptor is the queue's own, under another number.
@@ -147,6 +151,7 @@ impl Soft {
         let key = (filter, change.ident);
         let has = |flag: EvFlags| change.flags & flag.bits() != 0;
         let mut done = Ok(());
+        self.collect_done();
         if !self.holds(key) {
             if !has(EvFlags::EV_ADD) {
                 if OF_DESCRIPTORS.contains(&filter) {
@@ -182,11 +187,6 @@ impl Soft {
     }
 
     fn attach(&mut self, key: Key, change: &KEvent) -> Result<()> {
-        const KEPT: u16 = EvFlags::EV_CLEAR
-            .union(EvFlags::EV_ONESHOT)
-            .union(EvFlags::EV_DISPATCH)
-            .union(EvFlags::EV_RECEIPT)
-            .bits();
         if OF_DESCRIPTORS.contains(&key.0) {
             descriptor(key)?;
         }
@@ -195,6 +195,17 @@ impl Soft {
         }
         self.bell.hang(self.shared.kq)?;
         let (source, implied) = Source::attach(key, change, &mut self.shared)?;
+        self.of_descriptors += usize::from(OF_DESCRIPTORS.contains(&key.0));
+        self.insert(key, change, source, implied);
+        Ok(())
+    }
+
+    fn insert(&mut self, key: Key, change: &KEvent, source: Source, implied: u16) {
+        const KEPT: u16 = EvFlags::EV_CLEAR
+            .union(EvFlags::EV_ONESHOT)
+            .union(EvFlags::EV_DISPATCH)
+            .union(EvFlags::EV_RECEIPT)
+            .bits();
         let knote = SoftKnote {
             udata: change.udata,
             ext: change.ext,
@@ -204,9 +215,7 @@ impl Soft {
             active: false,
             source,
         };
-        self.of_descriptors += usize::from(OF_DESCRIPTORS.contains(&key.0));
         self.knotes.insert(key, knote);
-        Ok(())
     }
 
     fn modify(&mut self, key: Key, change: &KEvent) -> Result<()> {
@@ -274,7 +283,7 @@ impl Soft {
     }
 
     /// Makes the queue's descriptor ready if, and only if, somebody stands in the line.
-    fn announce(&mut self) {
+    pub(crate) fn announce(&mut self) {
         if self.shared.signals.take_unlooked() {
             self.collect_signals();
         }
@@ -323,6 +332,7 @@ impl Soft {
                 self.process_ended(ident, by_descriptor, token);
             }
             Token::Connector => self.collect_told(),
+            Token::Aio => self.collect_done(),
             Token::Signals => self.collect_signals(),
             Token::Pending => self.shared.signals.look(),
             Token::Descriptor { .. } | Token::Lane(_) | Token::LowWater | Token::Alarm => {}
@@ -334,6 +344,7 @@ impl Soft {
     pub(crate) fn look(&mut self) {
         self.collect_due(false, false);
         self.collect_due(true, false);
+        self.collect_done();
     }
 
     /// Looks for timers whose time has come; `fired`: the clock's timerfd says so.

@@ -10,6 +10,8 @@ use nix::errno::Errno;
 
 use crate::event::{EvFlags, EventFilter, FilterFlag, KEvent};
 
+use super::aio::Aio;
+use super::completion::Completion;
 use super::connector::Connector;
 use super::file::File;
 use super::inotify::{Inotify, Note};
@@ -38,6 +40,8 @@ pub(crate) struct Shared {
     pub(crate) untold: Vec<Key>,
     pub(crate) connector: Connector,
     pub(crate) signals: Side,
+    /// The queue's asynchronous requests.
+    pub(crate) aio: Option<Box<Aio>>,
     /// Names registrations: the last name given out.
     pub(crate) last_token: u32,
 }
@@ -52,12 +56,22 @@ impl Shared {
             untold: Vec::new(),
             connector: Connector::default(),
             signals: Side::default(),
+            aio: None,
             last_token: 0,
         }
     }
 
     pub(crate) fn clock(&mut self, realtime: bool) -> &mut Clock {
         &mut self.clocks[usize::from(realtime)]
+    }
+
+    /// Whether the completion of a request is to wake the queue.
+    fn set_quiet(&mut self, (filter, ident): Key, quiet: bool) {
+        if filter == EventFilter::EVFILT_AIO
+            && let Some(aio) = &mut self.aio
+        {
+            aio.set_quiet(ident, quiet);
+        }
     }
 
     fn open_clock(&mut self, realtime: bool) -> Result<()> {
@@ -77,6 +91,8 @@ pub(crate) enum Source {
     /// PROC and PROCDESC.
     Process(Process),
     Signal(Signal),
+    /// AIO and LIO.
+    Completion(Completion),
 }
 
 /// What a knote does while it has nothing to report.
@@ -119,6 +135,8 @@ impl Source {
                 let signal = Signal::new(key.1, &mut shared.signals, shared.kq)?;
                 return Ok((Self::Signal(signal), EvFlags::EV_CLEAR.bits()));
             }
+            // Only a request makes one (kqueue(2)).
+            EventFilter::EVFILT_AIO | EventFilter::EVFILT_LIO => return Err(Errno::EPERM),
             _ => return Err(Errno::EINVAL),
         };
         if matches!(source, Self::File(_) | Self::Vnode(_)) && is_memfd(fd) {
@@ -158,6 +176,7 @@ impl Source {
             }
             Self::Process(process) => process.touch(change, shared)?,
             Self::Signal(_) => {}
+            Self::Completion(completion) => completion.touch(),
         }
         Ok(())
     }
@@ -184,6 +203,7 @@ impl Source {
             Self::Fs(fs) => fs.is_ready(),
             Self::Process(process) => process.is_ready(),
             Self::Signal(signal) => signal.is_ready(),
+            Self::Completion(completion) => completion.is_ready(),
         }
     }
 
@@ -206,6 +226,7 @@ impl Source {
                 None => return Ok(None),
                 Some(count) => (0, count),
             },
+            Self::Completion(completion) => return Ok(completion.take(key, clear)),
         };
         Ok(Some(Report { flags: 0, fflags, data }))
     }
@@ -229,6 +250,7 @@ impl Source {
             }
             Self::Process(process) => process.arm(key, how != Rest::Disabled, shared)?,
             Self::Signal(signal) => signal.rest(how != Rest::Disabled, &mut shared.signals)?,
+            Self::Completion(_) => shared.set_quiet(key, how == Rest::Disabled),
         }
         Ok(())
     }
@@ -242,6 +264,7 @@ impl Source {
             Self::Vnode(vnode) => vnode.detach(key, &mut shared.inotify),
             Self::Process(process) => process.leave(shared),
             Self::Signal(signal) => signal.leave(&mut shared.signals),
+            Self::Completion(_) => shared.set_quiet(key, true),
         }
         if !shared.untold.is_empty() {
             shared.untold.retain(|other| *other != key);
@@ -273,6 +296,7 @@ impl Source {
             Self::File(file) => file.is_stale(key.1 as RawFd),
             Self::Vnode(vnode) => vnode.is_stale(key.1 as RawFd),
             Self::User(_) | Self::Timer(_) | Self::Fs(_) | Self::Signal(_) => false,
+            Self::Completion(_) => false,
             Self::Process(process) => process.is_stale(),
         }
     }

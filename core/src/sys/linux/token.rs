@@ -33,6 +33,8 @@ pub(crate) enum Token {
     Signals,
     /// A signal is pending.
     Pending,
+    /// Asynchronous requests are complete.
+    Aio,
 }
 
 const OURS: u64 = 1 << 31;
@@ -60,6 +62,7 @@ impl Token {
             Token::Inotify => OURS | 16,
             Token::Mounts => OURS | 17,
             Token::LowWater => OURS | 18,
+            Token::Aio => OURS | 19,
         }
     }
 
@@ -91,6 +94,7 @@ impl Token {
             16 => Some(Token::Inotify),
             17 => Some(Token::Mounts),
             18 => Some(Token::LowWater),
+            19 => Some(Token::Aio),
             _ => None,
         }
     }
@@ -104,7 +108,7 @@ mod tests {
     fn what_goes_in_comes_out() {
         let mut tokens =
             vec![Token::Bell, Token::Inotify, Token::Mounts, Token::LowWater, Token::Alarm];
-        tokens.extend([Token::Connector, Token::Signals, Token::Pending]);
+        tokens.extend([Token::Connector, Token::Signals, Token::Pending, Token::Aio]);
         tokens.extend((0..8).map(Token::Lane));
         tokens.extend([false, true].map(|realtime| Token::Clock { realtime }));
         for fd in [0, 1, 1000, i32::MAX] {

@@ -28,13 +28,18 @@ static SOME: AtomicBool = AtomicBool::new(false);
 
 /// Declares that this thread is in a queue; what `leave` takes.
 #[inline]
-pub(super) fn enter() -> bool {
+pub(crate) fn enter() -> bool {
     IN_QUEUE.replace(true)
+}
+
+/// Whether this thread is in a queue, so that a signal handler which asks must not go into one.
+pub(crate) fn is_in_queue() -> bool {
+    IN_QUEUE.get()
 }
 
 /// This thread has left the queue that it entered when `was` was returned.
 #[inline]
-pub(super) fn leave(was: bool) {
+pub(crate) fn leave(was: bool) {
     IN_QUEUE.set(was);
     if !was && SOME.load(Ordering::Relaxed) {
         see_to_closes();
