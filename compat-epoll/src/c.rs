@@ -6,15 +6,11 @@
 use std::os::fd::RawFd;
 use std::ptr;
 
-use kq_core::{raw, readiness};
-use libc::{c_int, epoll_event, sigset_t, timespec};
+use kq_core::epoll_abi::epoll_event;
+use kq_core::readiness;
+use libc::{c_int, sigset_t, timespec};
 use nix::Result;
 use nix::errno::Errno;
-
-pub use crate::again::{Rest, Since, until_taken};
-pub use crate::old_kernel::Millis;
-/// The halves of a wait, for a caller who makes the blocking call himself.
-pub use kq_core::readiness::{Waiting, begin_wait};
 
 /// `epoll_create(size)` - makes an instance; returns its descriptor (epoll_create(2)).
 ///
@@ -106,22 +102,8 @@ pub unsafe fn epoll_pwait(
     timeout: c_int,
     sigmask: *const sigset_t,
 ) -> Result<usize> {
-    let waiting = begin_wait(epfd)?;
-    let mut since = Since::now(waiting);
-    until_taken(
-        timeout,
-        // SAFETY: the caller's promise.
-        |timeout| unsafe {
-            if sigmask.is_null() {
-                raw::epoll_wait(epfd, events, maxevents, timeout)
-            } else {
-                raw::epoll_pwait(epfd, events, maxevents, timeout, sigmask)
-            }
-        },
-        // SAFETY: the caller's promise; the kernel has just written them.
-        |ready| unsafe { waiting.end(events, maxevents, ready) },
-        || since.left_of_millis(timeout),
-    )
+    // SAFETY: the caller's promise.
+    unsafe { readiness::epoll_pwait(epfd, events, maxevents, timeout, sigmask) }
 }
 
 /// `epoll_pwait2(epfd, events, maxevents, timeout, sigmask)` - [`epoll_pwait`] with a timeout in
@@ -144,24 +126,6 @@ pub unsafe fn epoll_pwait2(
     timeout: *const timespec,
     sigmask: *const sigset_t,
 ) -> Result<usize> {
-    let waiting = begin_wait(epfd)?;
-    let mut since = Since::now(waiting);
-    let wait = |time: *const timespec| {
-        // SAFETY: the caller's promise.
-        match unsafe { raw::epoll_pwait2(epfd, events, maxevents, time, sigmask) } {
-            // SAFETY: the caller's promise on `timeout`.
-            Err(Errno::ENOSYS) => unsafe { Millis::of(time) }?
-                // SAFETY: the caller's promise.
-                .wait(|ms| unsafe { raw::epoll_pwait(epfd, events, maxevents, ms, sigmask) }),
-            result => result,
-        }
-    };
-    until_taken(
-        Rest::CallersOwn,
-        |rest| wait(rest.or(timeout)),
-        // SAFETY: the caller's promise; the kernel has just written them.
-        |ready| unsafe { waiting.end(events, maxevents, ready) },
-        // SAFETY: the kernel could read it, or the wait would have failed.
-        || unsafe { since.left_of(timeout) },
-    )
+    // SAFETY: the caller's promise.
+    unsafe { readiness::epoll_pwait2(epfd, events, maxevents, timeout, sigmask) }
 }

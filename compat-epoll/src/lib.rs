@@ -30,15 +30,21 @@
 //! # Ok::<(), nix::errno::Errno>(())
 //! ```
 
-mod again;
 pub mod c;
 mod epoll;
 mod free;
-mod old_kernel;
+#[cfg(any(test, not(target_os = "linux")))]
+#[cfg_attr(target_os = "linux", allow(unreachable_pub, reason = "tested only"))]
+mod types;
 
 pub use epoll::Epoll;
 #[expect(deprecated, reason = "nix has them, deprecated, and so have we")]
 pub use free::{epoll_create, epoll_create1, epoll_ctl, epoll_wait};
+#[cfg(target_os = "linux")]
 pub use nix::sys::epoll::{
+    EpollCreateFlags, EpollEvent, EpollFlags, EpollOp, EpollTimeout, EpollTimeoutTryFromError,
+};
+#[cfg(not(target_os = "linux"))]
+pub use types::{
     EpollCreateFlags, EpollEvent, EpollFlags, EpollOp, EpollTimeout, EpollTimeoutTryFromError,
 };

@@ -17,6 +17,7 @@ compile_error!("kqcompat knows Linux, FreeBSD, NetBSD, OpenBSD, DragonFly and ma
 #[cfg(not(kqcompat_native))]
 mod aio;
 mod counters;
+pub mod epoll_abi;
 mod event;
 #[cfg(not(kqcompat_native))]
 pub mod hooks;
@@ -66,17 +67,34 @@ pub mod abi {
 
 /// The readiness view: descriptors and poll bits, as epoll, poll and select know them.
 ///
-/// On Linux it carries the kernel's own bits, exactly.
-#[cfg(not(kqcompat_native))]
+/// On Linux it carries the kernel's own bits, exactly. On a native kqueue it is put together
+/// from kevents by tables: docs/native-tables.md.
 pub mod readiness {
+    #[cfg(kqcompat_native)]
+    pub use crate::sys::native::readiness::*;
+
+    /// The parts of a wait, for a caller who makes the blocking call himself.
+    #[cfg(not(kqcompat_native))]
+    pub mod parts {
+        pub use crate::sys::linux::epoll_again::{Rest, Since, until_taken};
+        pub use crate::sys::linux::epoll_millis::Millis;
+        pub use crate::sys::linux::epoll_rules::{Waiting, begin_wait};
+    }
+
+    #[cfg(not(kqcompat_native))]
     pub use crate::sys::linux::epoll_rules::{
-        Waiting, begin_wait, closed, epoll_create_hidden, epoll_create1, epoll_ctl, epoll_wait,
+        closed, epoll_create_hidden, epoll_create1, epoll_ctl, epoll_wait,
     };
+    #[cfg(not(kqcompat_native))]
+    pub use crate::sys::linux::epoll_waits::{epoll_pwait, epoll_pwait2};
+    #[cfg(not(kqcompat_native))]
     pub use crate::sys::linux::queue::{counters, counters_of};
 }
 
+#[cfg(all(kqcompat_native, target_os = "linux"))]
+pub use sys::linux::raw;
 #[cfg(not(kqcompat_native))]
 pub use sys::linux::{fd_table, fork, hidden, raw, signals};
 
-#[cfg(feature = "test-support")]
+#[cfg(all(feature = "test-support", target_os = "linux"))]
 pub mod test_support;

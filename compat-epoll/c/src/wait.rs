@@ -5,7 +5,7 @@
 //! dropped, and the blocking call lies outside of any catch_unwind, which would abort the process.
 //! The engine's own work is done before and after it, guarded.
 
-use compat_epoll::c::{Millis, Rest, Since, Waiting, begin_wait, until_taken};
+use kq_core::readiness::parts::{Millis, Rest, Since, Waiting, begin_wait, until_taken};
 use libc::{c_int, epoll_event, sigset_t, timespec};
 use nix::errno::Errno;
 

@@ -5,3 +5,9 @@
 pub(crate) mod linux;
 #[cfg(any(kqcompat_native, test))]
 pub(crate) mod native;
+
+/// The kernel's own calls, with which tests compare what is forced onto a library's kqueue.
+#[cfg(all(kqcompat_native, target_os = "linux"))]
+pub(crate) mod linux {
+    pub mod raw;
+}

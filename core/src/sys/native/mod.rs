@@ -7,6 +7,8 @@
 pub(crate) mod kqueue;
 #[cfg(kqcompat_native)]
 mod layout;
+#[cfg(kqcompat_native)]
+pub(crate) mod readiness;
 // The pure ones are tested on Linux too.
 mod system;
 mod translate;

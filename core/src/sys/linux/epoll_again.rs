@@ -3,8 +3,9 @@
 //! Where kevent() has put knotes on an instance, the kernel may wake two threads for one knote's
 //! event. The second finds it taken, and must not return before its time.
 
-use kq_core::readiness::Waiting;
 use libc::{c_int, timespec};
+
+use super::epoll_rules::Waiting;
 
 /// Waits as often as it takes: `call` makes the system call with a timeout and says what is ready,
 /// `end` what is left of that when the engine has seen it, `rest` the timeout that remains.

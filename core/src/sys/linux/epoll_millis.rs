@@ -1,8 +1,8 @@
 //! Before Linux 5.11 there is no epoll_pwait2: its timeout becomes milliseconds.
 
-use kq_core::raw;
 use libc::{c_int, timespec};
-use nix::Result;
+
+use super::raw::{self, Result};
 
 /// A timeout in milliseconds that may be longer than epoll_wait's can say.
 ///

@@ -1,0 +1,87 @@
+//! epoll_pwait and epoll_pwait2, whole: the system call between the halves of a wait.
+
+use std::os::fd::RawFd;
+
+use libc::{c_int, epoll_event, sigset_t, timespec};
+use nix::errno::Errno;
+
+use super::epoll_again::{Rest, Since, until_taken};
+use super::epoll_millis::Millis;
+use super::epoll_rules::begin_wait;
+use super::raw::{self, Result};
+
+/// `epoll_pwait(epfd, events, maxevents, timeout, sigmask)` - takes what is ready, or waits
+/// (epoll_pwait(2)).
+///
+/// # Errors
+/// Those of epoll_pwait(2).
+///
+/// # Safety
+/// `events` may be any pointer, but if memory is there, `maxevents` events of it must be the
+/// caller's to have overwritten. `sigmask` may be any pointer.
+#[inline]
+pub unsafe fn epoll_pwait(
+    epfd: RawFd,
+    events: *mut epoll_event,
+    maxevents: c_int,
+    timeout: c_int,
+    sigmask: *const sigset_t,
+) -> Result<usize> {
+    let waiting = begin_wait(epfd)?;
+    let mut since = Since::now(waiting);
+    until_taken(
+        timeout,
+        // SAFETY: the caller's promise.
+        |timeout| unsafe {
+            if sigmask.is_null() {
+                raw::epoll_wait(epfd, events, maxevents, timeout)
+            } else {
+                raw::epoll_pwait(epfd, events, maxevents, timeout, sigmask)
+            }
+        },
+        // SAFETY: the caller's promise; the kernel has just written them.
+        |ready| unsafe { waiting.end(events, maxevents, ready) },
+        || since.left_of_millis(timeout),
+    )
+}
+
+/// `epoll_pwait2(epfd, events, maxevents, timeout, sigmask)` - [`epoll_pwait`] with a timeout in
+/// nanoseconds; null is for ever (epoll_pwait2(2)). Before Linux 5.11 whole milliseconds are waited,
+/// rounded up.
+///
+/// # Errors
+/// - `EFAULT`: `timeout` cannot be read.
+/// - `EINVAL`: `timeout` is negative or has a second's worth of nanoseconds.
+/// - Those of [`epoll_pwait`].
+///
+/// # Safety
+/// As for [`epoll_pwait`]. `timeout` may be any pointer, but memory that can be read must stay so
+/// during the call.
+pub unsafe fn epoll_pwait2(
+    epfd: RawFd,
+    events: *mut epoll_event,
+    maxevents: c_int,
+    timeout: *const timespec,
+    sigmask: *const sigset_t,
+) -> Result<usize> {
+    let waiting = begin_wait(epfd)?;
+    let mut since = Since::now(waiting);
+    let wait = |time: *const timespec| {
+        // SAFETY: the caller's promise.
+        match unsafe { raw::epoll_pwait2(epfd, events, maxevents, time, sigmask) } {
+            // SAFETY: the caller's promise on `timeout`.
+            Err(Errno::ENOSYS) => unsafe { Millis::of(time) }?
+                // SAFETY: the caller's promise.
+                .wait(|ms| unsafe { raw::epoll_pwait(epfd, events, maxevents, ms, sigmask) }),
+            result => result,
+        }
+    };
+    until_taken(
+        Rest::CallersOwn,
+        |rest| wait(rest.or(timeout)),
+        // SAFETY: the caller's promise; the kernel has just written them.
+        |ready| unsafe { waiting.end(events, maxevents, ready) },
+        // SAFETY: the kernel could read it, or the wait would have failed.
+        || unsafe { since.left_of(timeout) },
+    )
+}

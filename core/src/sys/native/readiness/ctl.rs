@@ -1,0 +1,250 @@
+//! epoll_ctl: a change list.
+
+use std::os::fd::RawFd;
+use std::sync::Arc;
+
+use libc::c_int;
+use nix::errno::Errno;
+use smallvec::SmallVec;
+
+use crate::counters::count;
+use crate::epoll_abi::{self as e, epoll_event};
+use crate::event::EvFlags;
+
+use super::apply::{Change, apply};
+use super::bits::Kind;
+use super::instance::{self, Instance, Registration, Registrations};
+use super::interest::{FILTERS, Knote, WRITE, knotes};
+use super::kind::{self, Number};
+use super::nesting;
+
+/// What may go with EPOLLEXCLUSIVE.
+const WITH_EXCLUSIVE: u32 = (e::EPOLLIN
+    | e::EPOLLOUT
+    | e::EPOLLERR
+    | e::EPOLLHUP
+    | e::EPOLLWAKEUP
+    | e::EPOLLET
+    | e::EPOLLEXCLUSIVE) as u32;
+const EXCLUSIVE: u32 = e::EPOLLEXCLUSIVE as u32;
+
+/// `epoll_ctl(epfd, op, fd, event)` - changes what is registered (epoll_ctl(2)).
+///
+/// # Errors
+/// Those of epoll_ctl(2), in the kernel's order. A pointer that is not null is taken to be good.
+///
+/// # Safety
+/// `event` is null or can be read.
+pub unsafe fn epoll_ctl(
+    epfd: RawFd,
+    op: c_int,
+    fd: RawFd,
+    event: *const epoll_event,
+) -> Result<(), Errno> {
+    // SAFETY: the caller's promise.
+    super::keep_errno(|| unsafe { control(epfd, op, fd, event) })
+}
+
+/// # Safety
+/// As for [`epoll_ctl`].
+unsafe fn control(
+    epfd: RawFd,
+    op: c_int,
+    fd: RawFd,
+    event: *const epoll_event,
+) -> Result<(), Errno> {
+    let event = if op == e::EPOLL_CTL_DEL {
+        epoll_event { events: 0, u64: 0 }
+    } else if event.is_null() {
+        return Err(Errno::EFAULT);
+    } else {
+        // SAFETY: the caller's promise; C's need not be aligned.
+        unsafe { event.read_unaligned() }
+    };
+    let instance = instance::find(epfd);
+    if instance.as_ref().err() == Some(&Errno::EBADF) {
+        return Err(Errno::EBADF);
+    }
+    let number = kind::of(fd);
+    match number {
+        Number::File => return Err(Errno::EPERM),
+        Number::Unknown if fd < 0 => return Err(Errno::EBADF),
+        Number::Unknown | Number::Of(_) => {}
+    }
+    let instance = instance?;
+    let target = target(fd, number);
+    if target.as_ref().is_some_and(|target| Arc::ptr_eq(target, &instance)) {
+        return Err(Errno::EINVAL);
+    }
+    check_exclusive(op, event.events, target.is_some())?;
+    let kind = match number {
+        _ if target.is_some() => Kind::Queue,
+        Number::Of(kind) => kind,
+        _ => Kind::Stream,
+    };
+    let _nesting = match &target {
+        Some(target) if op == e::EPOLL_CTL_ADD => Some(nesting::check(&instance, target)?),
+        _ => None,
+    };
+    count(&instance.counters.changes, 1);
+    let unknown = number == Number::Unknown;
+    change(&instance, epfd, op, fd, kind, event).map_err(|errno| match errno {
+        // What nobody knows of is not open.
+        Errno::ENOENT if unknown => Errno::EBADF,
+        errno => errno,
+    })
+}
+
+/// The instance that is to be watched, if it is one.
+fn target(fd: RawFd, number: Number) -> Option<Arc<Instance>> {
+    match number {
+        Number::Of(Kind::Stream | Kind::PipeBoth) | Number::Unknown => instance::find(fd).ok(),
+        _ => None,
+    }
+}
+
+fn check_exclusive(op: c_int, events: u32, is_instance: bool) -> Result<(), Errno> {
+    let asked = op != e::EPOLL_CTL_DEL && events & EXCLUSIVE != 0;
+    if asked && (op == e::EPOLL_CTL_MOD || events & !WITH_EXCLUSIVE != 0 || is_instance) {
+        return Err(Errno::EINVAL);
+    }
+    Ok(())
+}
+
+fn change(
+    instance: &Instance,
+    kq: RawFd,
+    op: c_int,
+    fd: RawFd,
+    kind: Kind,
+    event: epoll_event,
+) -> Result<(), Errno> {
+    let mut registrations = instance.lock();
+    let there = find(&mut registrations, kq, fd)?;
+    match (op, there) {
+        (e::EPOLL_CTL_ADD, Some(_)) => Err(Errno::EEXIST),
+        (e::EPOLL_CTL_ADD, None) => register(&mut registrations, kq, fd, kind, event, None),
+        (e::EPOLL_CTL_MOD | e::EPOLL_CTL_DEL, None) => Err(Errno::ENOENT),
+        (e::EPOLL_CTL_MOD, Some(was)) if was.events & EXCLUSIVE != 0 => Err(Errno::EINVAL),
+        (e::EPOLL_CTL_MOD, Some(was)) => {
+            register(&mut registrations, kq, fd, kind, event, Some(&was))
+        }
+        (e::EPOLL_CTL_DEL, Some(was)) => {
+            apply(kq, &deletions(fd, &was))?;
+            registrations.remove(fd);
+            Ok(())
+        }
+        _ => Err(Errno::EINVAL),
+    }
+}
+
+/// What is registered for a number, if it still is. A number that was closed has lost its knotes,
+/// without a word; that one of them is still there is asked by doing to it what was done before.
+fn find(
+    registrations: &mut Registrations,
+    kq: RawFd,
+    fd: RawFd,
+) -> Result<Option<Registration>, Errno> {
+    let Some(there) = registrations.by_fd.get(&fd).copied() else { return Ok(None) };
+    let same = if there.armed { EvFlags::EV_ENABLE } else { EvFlags::EV_DISABLE };
+    let ask = each_knote(fd, &there).take(1).map(|change| Change { flags: same, ..change });
+    let ask: SmallVec<[Change; 1]> = ask.collect();
+    // Without a knote it was a pipe's end that nobody reads, and still is one, or is none any more.
+    let stays = match apply(kq, &ask)?.first() {
+        Some(answer) => answer.is_ok(),
+        None => kind::of(fd) == Number::Of(there.kind),
+    };
+    if stays {
+        return Ok(Some(there));
+    }
+    registrations.remove(fd);
+    Ok(None)
+}
+
+/// A change for each knote of a registration, with no flags yet.
+fn each_knote(fd: RawFd, registration: &Registration) -> impl Iterator<Item = Change> {
+    let (serial, knotes) = (registration.serial, registration.knotes);
+    FILTERS.into_iter().zip(knotes).filter(|(_, knote)| *knote != Knote::Off).map(
+        move |(filter, _)| Change { ident: fd as usize, filter, flags: EvFlags::empty(), serial },
+    )
+}
+
+/// Takes a registration's knotes away.
+fn deletions(fd: RawFd, registration: &Registration) -> SmallVec<[Change; 6]> {
+    each_knote(fd, registration)
+        .map(|change| Change { flags: EvFlags::EV_DELETE, ..change })
+        .collect()
+}
+
+/// Keeps all knotes of a registration from reporting.
+pub(crate) fn disabling(fd: RawFd, registration: &Registration) -> impl Iterator<Item = Change> {
+    each_knote(fd, registration).map(|change| Change { flags: EvFlags::EV_DISABLE, ..change })
+}
+
+/// How a knote is added.
+pub(crate) fn adding(knote: Knote) -> EvFlags {
+    match knote {
+        Knote::Edge => EvFlags::EV_ADD | EvFlags::EV_CLEAR,
+        _ => EvFlags::EV_ADD,
+    }
+}
+
+/// Registers a descriptor, in the place of what was registered for it before. One call: nobody sees
+/// half of the change. New knotes, so that what is ready is reported anew, and with a serial of their
+/// own, so that what another thread has fetched of the old ones is dropped.
+fn register(
+    registrations: &mut Registrations,
+    kq: RawFd,
+    fd: RawFd,
+    kind: Kind,
+    event: epoll_event,
+    was: Option<&Registration>,
+) -> Result<(), Errno> {
+    let serial = instance::next_serial();
+    let mut new = Registration {
+        events: event.events,
+        data: event.u64,
+        serial,
+        kind,
+        knotes: knotes(kind, event.events),
+        armed: true,
+        told: 0,
+        gone: false,
+    };
+    let mut changes = was.map_or_else(SmallVec::new, |was| deletions(fd, was));
+    let deleted = changes.len();
+    changes.extend(
+        each_knote(fd, &new)
+            .zip(new.knotes.into_iter().filter(|knote| *knote != Knote::Off))
+            .map(|(change, knote)| Change { flags: adding(knote), ..change }),
+    );
+    let answers = apply(kq, &changes)?;
+    let mut refused = None;
+    for (change, answer) in changes[deleted..].iter().zip(&answers[deleted..]) {
+        let Err(errno) = answer else { continue };
+        let at = FILTERS.iter().position(|filter| *filter == change.filter).unwrap_or(WRITE);
+        new.knotes[at] = Knote::Off;
+        match errno {
+            // The other end is closed, which is a condition and no error.
+            Errno::EPIPE if at == WRITE => new.gone = true,
+            errno => refused = Some(*errno),
+        }
+    }
+    let has_knote = new.knotes[..2].iter().any(|knote| *knote != Knote::Off);
+    if !has_knote && !new.gone {
+        apply(kq, &deletions(fd, &new))?;
+        registrations.remove(fd);
+        return Err(refusal(refused.unwrap_or(Errno::EPERM)));
+    }
+    registrations.set(fd, new);
+    Ok(())
+}
+
+/// What epoll_ctl says where a queue takes no knote.
+fn refusal(errno: Errno) -> Errno {
+    match errno {
+        Errno::EBADF | Errno::ENOMEM | Errno::ENOSPC | Errno::EMFILE | Errno::ENFILE => errno,
+        Errno::ENOENT => Errno::EBADF,
+        _ => Errno::EPERM,
+    }
+}

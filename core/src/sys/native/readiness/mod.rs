@@ -1,0 +1,56 @@
+//! The readiness view over a kqueue: epoll's calls, in user space.
+//!
+//! An instance is a queue, its descriptor the queue's. A registration is up to three knotes (READ,
+//! WRITE, EXCEPT), level or edge as it was asked for, and one that is there for hang-ups only where
+//! nothing was. What they report is put together for each descriptor by the tables of [`bits`];
+//! where the knotes' own events do not say enough, all filters are asked ([`probe`]).
+//!
+//! Level knotes keep the queue's descriptor readable exactly while there is an event, for whoever
+//! polls it or nests it.
+
+mod apply;
+mod batch;
+mod bits;
+mod ctl;
+mod instance;
+mod interest;
+mod kind;
+mod mask;
+mod nesting;
+mod probe;
+mod wait;
+
+use std::os::fd::RawFd;
+
+use libc::c_int;
+use nix::errno::Errno;
+
+use crate::epoll_abi as e;
+
+pub use ctl::epoll_ctl;
+pub use instance::{counters, counters_of, forget as closed};
+pub use wait::{epoll_pwait, epoll_pwait2};
+
+/// `epoll_create1(flags)` - makes an instance; returns its descriptor, a queue's.
+///
+/// # Errors
+/// - `EINVAL`: a flag other than `EPOLL_CLOEXEC`.
+/// - `EMFILE`, `ENFILE`, `ENOMEM`: as kqueue(2) says.
+pub fn epoll_create1(flags: c_int) -> Result<RawFd, Errno> {
+    if flags & !e::EPOLL_CLOEXEC != 0 {
+        return Err(Errno::EINVAL);
+    }
+    keep_errno(|| {
+        let fd = instance::create()?;
+        super::set_close_on_exec(fd, flags & e::EPOLL_CLOEXEC != 0);
+        Ok(fd)
+    })
+}
+
+/// What the calls beneath leave in errno on their way is nobody's business where all goes well.
+fn keep_errno<T>(work: impl FnOnce() -> Result<T, Errno>) -> Result<T, Errno> {
+    let errno = Errno::last_raw();
+    let result = work();
+    Errno::set_raw(errno);
+    result
+}
