@@ -56,6 +56,7 @@ bitflags! {
 }
 
 /// What to do (epoll_ctl(2)).
+#[allow(clippy::enum_variant_names, reason = "nix's names")]
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[repr(i32)]
 #[non_exhaustive]

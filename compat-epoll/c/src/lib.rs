@@ -4,17 +4,23 @@
 //! These are thin: the work is done by [`compat_epoll::c`], and what is here turns a result into -1
 //! and errno. errno is left alone on success. The calls that block are the C library's own (the next
 //! symbol of that name), since only those are cancellation points; see [`wait`].
+//!
+//! On a native kqueue the C library has no epoll, and kevent(2) blocks.
 
 mod border;
+#[cfg(all(target_os = "linux", not(kqcompat_native)))]
 mod next;
+#[cfg_attr(any(not(target_os = "linux"), kqcompat_native), path = "wait_native.rs")]
 mod wait;
 
 use compat_epoll::c;
-use libc::{c_int, epoll_event};
+use kq_core::epoll_abi::epoll_event;
+use libc::c_int;
 
 use border::answer;
 pub use wait::{epoll_pwait, epoll_pwait2, epoll_wait};
 
+#[cfg(all(target_os = "linux", not(kqcompat_native)))]
 // The section keeps it in a static library too: whoever calls epoll_create has it.
 #[used]
 #[unsafe(link_section = ".init_array")]

@@ -1,0 +1,69 @@
+//! The calls that block, on a native kqueue.
+//!
+//! kevent(2) is a cancellation point where the system's threads have it so; the frames around it are
+//! `extern "C-unwind"` and lock nothing while it blocks.
+
+use compat_epoll::c;
+use kq_core::epoll_abi::epoll_event;
+use libc::{c_int, sigset_t, timespec};
+use nix::Result;
+
+/// What a C function returns of its work.
+fn answer(result: Result<usize>) -> c_int {
+    match result {
+        Ok(ready) => ready as c_int,
+        Err(errno) => {
+            errno.set();
+            -1
+        }
+    }
+}
+
+/// `epoll_wait(epfd, events, maxevents, timeout)` - takes what is ready, or waits (epoll_wait(2)).
+///
+/// # Safety
+/// As for [`c::epoll_wait`].
+#[unsafe(no_mangle)]
+pub unsafe extern "C-unwind" fn epoll_wait(
+    epfd: c_int,
+    events: *mut epoll_event,
+    maxevents: c_int,
+    timeout: c_int,
+) -> c_int {
+    // SAFETY: the caller's promise.
+    answer(unsafe { c::epoll_wait(epfd, events, maxevents, timeout) })
+}
+
+/// `epoll_pwait(epfd, events, maxevents, timeout, sigmask)` - [`epoll_wait`] with a signal mask
+/// (epoll_pwait(2)).
+///
+/// # Safety
+/// As for [`c::epoll_pwait`].
+#[unsafe(no_mangle)]
+pub unsafe extern "C-unwind" fn epoll_pwait(
+    epfd: c_int,
+    events: *mut epoll_event,
+    maxevents: c_int,
+    timeout: c_int,
+    sigmask: *const sigset_t,
+) -> c_int {
+    // SAFETY: the caller's promise.
+    answer(unsafe { c::epoll_pwait(epfd, events, maxevents, timeout, sigmask) })
+}
+
+/// `epoll_pwait2(epfd, events, maxevents, timeout, sigmask)` - [`epoll_pwait`] with a timeout in
+/// nanoseconds (epoll_pwait2(2)).
+///
+/// # Safety
+/// As for [`c::epoll_pwait2`].
+#[unsafe(no_mangle)]
+pub unsafe extern "C-unwind" fn epoll_pwait2(
+    epfd: c_int,
+    events: *mut epoll_event,
+    maxevents: c_int,
+    timeout: *const timespec,
+    sigmask: *const sigset_t,
+) -> c_int {
+    // SAFETY: the caller's promise.
+    answer(unsafe { c::epoll_pwait2(epfd, events, maxevents, timeout, sigmask) })
+}
