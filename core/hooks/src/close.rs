@@ -9,6 +9,7 @@ use libc::{EBADF, ENOSYS};
 
 use crate::next::{Next, fail};
 use crate::sandbox;
+use crate::socket::setsockopt;
 
 type Close = unsafe extern "C-unwind" fn(c_int) -> c_int;
 type Dup2 = unsafe extern "C-unwind" fn(c_int, c_int) -> c_int;
@@ -177,7 +178,8 @@ pub unsafe extern "C-unwind" fn closefrom(low: c_int) {
     }
 }
 
-/// `syscall(number, ...)` - a system call. Those that close come by the hooks.
+/// `syscall(number, ...)` - a system call. Those that close, or set a socket's option, come by the
+/// hooks.
 ///
 /// libc's takes what variable arguments there are as longs, and reads six whether or not they were
 /// passed; so does this.
@@ -205,6 +207,11 @@ pub unsafe extern "C-unwind" fn syscall(
         // SAFETY: see above.
         libc::SYS_close_range => unsafe {
             close_range(a as c_uint, b as c_uint, c as c_int).into()
+        },
+        // SAFETY: see above.
+        libc::SYS_setsockopt => unsafe {
+            let value = std::ptr::with_exposed_provenance(d as usize);
+            setsockopt(a as c_int, b as c_int, c as c_int, value, e as u32).into()
         },
         _ => match SYSCALL.get() {
             Some(next) => {

@@ -1,5 +1,6 @@
-//! What the C libraries have in common: libc's functions that close descriptors, exported with our
-//! hooks around them, and the way to the next library's function of a name.
+//! What the C libraries have in common: libc's functions that close descriptors, or make a socket
+//! ready without waking anybody, exported with our hooks around them, and the way to the next
+//! library's function of a name.
 //!
 //! A C library exports these symbols by linking this package. Calls inside libc do not come by
 //! here: that is why fclose, freopen, closedir and pclose are hooked beside close, and why what
@@ -9,6 +10,7 @@ pub mod close;
 pub mod counters;
 mod next;
 pub mod sandbox;
+pub mod socket;
 pub mod stdio;
 
 use std::os::unix::ffi::OsStrExt;
@@ -23,6 +25,7 @@ pub fn init(library: &'static str) {
     close::find();
     stdio::find();
     sandbox::find();
+    socket::find();
     next::find();
     kq_core::hooks::all_closes_are_told();
 }

@@ -106,6 +106,13 @@ pub fn after_close_range(first: u32, last: u32, highest: usize) {
     }
 }
 
+/// Something was done to a descriptor that may make it ready and wakes nobody: a socket option that
+/// decides what readiness is (SO_OOBINLINE, SO_SELECT_ERR_QUEUE). The next poll or select asks the
+/// kernel about all its entries. Without it, such readiness is seen some milliseconds later.
+pub fn changed_silently() {
+    cell::changed_silently();
+}
+
 fn within(first: u32, last: u32, highest: usize) -> std::ops::Range<RawFd> {
     let end = (u64::from(last) + 1).min(highest as u64);
     first.min(end as u32) as RawFd..end as RawFd

@@ -27,6 +27,17 @@ const FREE: u32 = 0;
 const CLAIMING: u32 = u32::MAX;
 /// In `notes`: the queue's descriptor is gone.
 const LOST: u32 = 1 << 31;
+/// In `notes`: something may have become ready that the queue does not know of.
+const SILENT: u32 = 1 << 30;
+/// In `notes`: how many there are.
+const COUNT: u32 = 0xffff;
+/// In `notes`: counted up each time the owner takes them. A note carries it, so that one which was
+/// written late, or for an earlier queue, is not taken for one of this round.
+const ROUND: u32 = 0x3ff << ROUND_SHIFT;
+const ROUND_SHIFT: u32 = 16;
+/// In a note: where the round is; the number plus one is below.
+const TAG_SHIFT: u32 = 21;
+const _: () = assert!(numbers::NUMBERS < 1 << TAG_SHIFT);
 
 /// See the module. One cache line.
 #[derive(Debug)]
@@ -36,10 +47,12 @@ pub(crate) struct Cell {
     /// The owner, and each hook that uses `epfd` now.
     holders: AtomicU32,
     epfd: AtomicI32,
-    /// How many notes were left since the owner looked: may exceed [`NOTES`]. And [`LOST`].
+    /// How many notes were left since the owner looked: may exceed [`NOTES`]. And [`ROUND`], [`LOST`],
+    /// [`SILENT`].
     notes: AtomicU32,
-    /// The closed numbers, plus one; 0 where the note is not written yet.
-    numbers: [AtomicI32; NOTES],
+    /// The closed numbers, each plus one, with the round; of another round where the note is not
+    /// written yet.
+    numbers: [AtomicU32; NOTES],
 }
 
 static ALL: [Cell; CELLS] = [const {
@@ -48,13 +61,13 @@ static ALL: [Cell; CELLS] = [const {
         holders: AtomicU32::new(0),
         epfd: AtomicI32::new(-1),
         notes: AtomicU32::new(0),
-        numbers: [const { AtomicI32::new(0) }; NOTES],
+        numbers: [const { AtomicU32::new(0) }; NOTES],
     }
 }; CELLS];
 /// One more than the highest cell that was ever in use.
 static USED: AtomicUsize = AtomicUsize::new(0);
 
-/// What the notes say.
+/// What the notes say of closes.
 #[derive(Debug)]
 pub(crate) enum Notes {
     /// These numbers were closed.
@@ -78,7 +91,7 @@ impl Cell {
             }
         };
         numbers::set_hidden(epfd, true);
-        cell.notes.store(0, SeqCst);
+        cell.next_round();
         cell.epfd.store(epfd, SeqCst);
         cell.holders.store(1, SeqCst);
         cell.generation.store(fork::generation(), SeqCst);
@@ -118,35 +131,47 @@ impl Cell {
     /// Is there a note? All that a call without news pays.
     #[inline]
     pub(crate) fn has_notes(&self) -> bool {
-        self.notes.load(SeqCst) != 0
+        self.notes.load(SeqCst) & !ROUND != 0
     }
 
-    /// Takes the notes out; for the owner.
-    pub(crate) fn take_notes(&self) -> Notes {
-        let count = self.notes.swap(0, SeqCst);
-        let mut numbers = [0; NOTES];
-        if count & LOST != 0 {
+    /// Takes the notes out; for the owner. And whether something may be ready of which the queue
+    /// does not know.
+    pub(crate) fn take_notes(&self) -> (Notes, bool) {
+        let notes = self.next_round();
+        (self.closes(notes), notes & SILENT != 0)
+    }
+
+    /// Only the owner of the cell counts rounds.
+    fn next_round(&self) -> u32 {
+        let round = self.notes.load(SeqCst) & ROUND;
+        self.notes.swap(round.wrapping_add(1 << ROUND_SHIFT) & ROUND, SeqCst)
+    }
+
+    fn closes(&self, notes: u32) -> Notes {
+        if notes & LOST != 0 {
             return Notes::Lost;
         }
-        let mut len = 0;
-        let mut missing = count as usize > NOTES;
-        for note in &self.numbers[..(count as usize).min(NOTES)] {
-            // 0: counted but not written yet. The generation of its number already tells.
-            match note.swap(0, SeqCst) {
-                0 => missing = true,
-                number => {
-                    numbers[len] = number - 1;
-                    len += 1;
-                }
+        let count = (notes & COUNT) as usize;
+        let mut numbers = [0; NOTES];
+        for (number, note) in numbers.iter_mut().zip(&self.numbers).take(count) {
+            // Counted but not written yet? The generation of its number already tells.
+            match note.load(SeqCst) ^ tag(notes) {
+                note @ 1..=TAG_LIMIT => *number = note as RawFd - 1,
+                _ => return Notes::TooMany,
             }
         }
-        if missing { Notes::TooMany } else { Notes::Closed { numbers, len } }
+        if count > NOTES { Notes::TooMany } else { Notes::Closed { numbers, len: count } }
     }
 
     fn note(&self, fd: RawFd) {
-        let at = self.notes.fetch_add(1, SeqCst);
-        if let Some(note) = self.numbers.get(at as usize) {
-            note.store(fd + 1, SeqCst);
+        // Enough to say that there are too many: the owner looks at every number it has, and this one
+        // is being closed already.
+        if self.notes.load(SeqCst) & COUNT > NOTES as u32 {
+            return;
+        }
+        let notes = self.notes.fetch_add(1, SeqCst);
+        if let Some(note) = self.numbers.get((notes & COUNT) as usize) {
+            note.store((fd as u32 + 1) | tag(notes), SeqCst);
         }
     }
 
@@ -197,6 +222,20 @@ impl Cell {
             let _ = raw::epoll_ctl(epfd, libc::EPOLL_CTL_DEL, fd, std::ptr::null());
         }
         self.let_go();
+    }
+}
+
+const TAG_LIMIT: u32 = (1 << TAG_SHIFT) - 1;
+
+/// The round of `notes`, where a note has it.
+fn tag(notes: u32) -> u32 {
+    (notes & ROUND) >> ROUND_SHIFT << TAG_SHIFT
+}
+
+/// Readiness has changed where nobody was woken: each queue's owner asks the kernel at its next call.
+pub(crate) fn changed_silently() {
+    for cell in ALL[..USED.load(SeqCst)].iter().filter(|cell| cell.is_current()) {
+        cell.notes.fetch_or(SILENT, SeqCst);
     }
 }
 
@@ -260,5 +299,67 @@ fn close_inherited(epfd: RawFd) {
     let asked = unsafe { raw::epoll_pwait(epfd, nowhere, 1, 0, std::ptr::null()) };
     if matches!(asked, Ok(_) | Err(Errno::EFAULT)) {
         let _ = raw::close(epfd);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn cell() -> Cell {
+        Cell {
+            generation: AtomicU32::new(FREE),
+            holders: AtomicU32::new(0),
+            epfd: AtomicI32::new(-1),
+            notes: AtomicU32::new(0),
+            numbers: [const { AtomicU32::new(0) }; NOTES],
+        }
+    }
+
+    fn numbers(cell: &Cell) -> Option<Vec<RawFd>> {
+        match cell.take_notes().0 {
+            Notes::Closed { numbers, len } => Some(numbers[..len].to_vec()),
+            Notes::TooMany => None,
+            Notes::Lost => panic!("nothing was lost"),
+        }
+    }
+
+    #[test]
+    fn notes_come_out_as_they_went_in() {
+        let cell = cell();
+        for round in 0..3000 {
+            assert!(!cell.has_notes());
+            let many = [0, 1, round, numbers::NUMBERS as RawFd - 1];
+            many.iter().for_each(|&fd| cell.note(fd));
+            assert!(cell.has_notes());
+            assert_eq!(numbers(&cell), Some(many.to_vec()));
+        }
+        (0..=NOTES as RawFd).for_each(|fd| cell.note(fd));
+        assert_eq!(numbers(&cell), None);
+        (0..200_000).for_each(|fd| cell.note(fd));
+        assert!(cell.has_notes());
+        assert_eq!(numbers(&cell), None);
+        assert!(!cell.has_notes());
+    }
+
+    #[test]
+    fn a_note_of_an_earlier_round_is_none_of_this() {
+        let cell = cell();
+        [4, 5, 6].iter().for_each(|&fd| cell.note(fd));
+        assert!(numbers(&cell).is_some());
+        // Counted, and not written yet.
+        cell.notes.fetch_add(1, SeqCst);
+        assert_eq!(numbers(&cell), None);
+    }
+
+    #[test]
+    fn silent_changes_are_told_beside_the_closes() {
+        let cell = cell();
+        cell.notes.fetch_or(SILENT, SeqCst);
+        cell.note(7);
+        assert!(cell.has_notes());
+        let (notes, silent) = cell.take_notes();
+        assert!(silent && matches!(notes, Notes::Closed { len: 1, numbers } if numbers[0] == 7));
+        assert!(!cell.take_notes().1 && !cell.has_notes());
     }
 }

@@ -124,7 +124,8 @@ impl<C: Calls> PollCall<'_, C> {
         set.len = self.len;
         for at in 0..set.leaving.len() {
             let slot = set.leaving[at];
-            if set.watch.table.slot(slot).index == NOWHERE {
+            // One that found its new place, and was then found to be of another file, is free.
+            if set.watch.table.is_live(slot) && set.watch.table.slot(slot).index == NOWHERE {
                 set.linger(slot);
             }
         }
@@ -324,8 +325,9 @@ impl<C: Calls> Front for PollCall<'_, C> {
             results = 0;
             for (asked, answer) in set.asked.iter().zip(&set.pollfds[1..]) {
                 if answer.revents != 0 {
+                    // The queue may have told of it, before it was thrown away.
+                    results += usize::from(self.read(asked.index as usize).revents == 0);
                     self.report(asked.index as usize, answer.revents as u16);
-                    results += 1;
                 }
             }
         }

@@ -382,8 +382,10 @@ impl<C: Calls> Front for SelectCall<'_, C> {
         let mut found = 0;
         for a in set.asked.iter() {
             for b in (0..3).filter(|&b| a.bits & ASKS[b] != 0 && has(b, a.fd)) {
-                results[b * set.result_words + a.fd as usize / 64] |= 1 << (a.fd as usize % 64);
-                found += 1;
+                let result = &mut results[b * set.result_words + a.fd as usize / 64];
+                // The queue may have told of it, before it was thrown away.
+                found += usize::from(!is_set(*result, a.fd));
+                *result |= 1 << (a.fd as usize % 64);
             }
         }
         Ok((found, queue_has))

@@ -188,15 +188,19 @@ impl Set {
         }
     }
 
-    /// Hears of the closes there were since the last call.
+    /// Hears of the closes there were since the last call, and of readiness that woke nobody.
     pub(crate) fn heed_notes(&mut self) {
-        match self.watch.take_notes() {
-            None => {}
-            Some(Notes::Lost) => self.rebuild(true),
-            Some(Notes::Closed { numbers, len }) => {
+        let Some((closes, silent)) = self.watch.take_notes() else { return };
+        if silent {
+            // A full check is due.
+            self.checked_at = 0;
+        }
+        match closes {
+            Notes::Lost => self.rebuild(true),
+            Notes::Closed { numbers, len } => {
                 numbers[..len].iter().for_each(|&fd| self.heed(fd));
             }
-            Some(Notes::TooMany) => self.heed_any(),
+            Notes::TooMany => self.heed_any(),
         }
     }
 

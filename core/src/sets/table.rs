@@ -145,6 +145,12 @@ impl Table {
         ((number as usize) < self.reached).then(|| self.slot(number))
     }
 
+    /// Is it in use?
+    #[inline]
+    pub(crate) fn is_live(&mut self, number: u32) -> bool {
+        self.get(number).is_some_and(|slot| slot.fd >= 0)
+    }
+
     /// How many slots were ever in use: their numbers lie below it.
     pub(crate) fn reached(&self) -> u32 {
         self.reached as u32

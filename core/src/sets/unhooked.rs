@@ -69,9 +69,7 @@ impl Set {
         self.verified = true;
         for at in 0..self.reported.len() {
             let slot = self.reported[at];
-            if self.watch.table.get(slot).is_some_and(|s| s.fd >= 0)
-                && self.verify_or_distrust(slot) == Verified::Failed
-            {
+            if self.watch.table.is_live(slot) && self.verify_or_distrust(slot) == Verified::Failed {
                 self.doubted = true;
                 return false;
             }

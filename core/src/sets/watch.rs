@@ -56,7 +56,7 @@ impl Watch {
         self.cell.is_some_and(Cell::has_notes)
     }
 
-    pub(crate) fn take_notes(&self) -> Option<Notes> {
+    pub(crate) fn take_notes(&self) -> Option<(Notes, bool)> {
         self.cell.map(Cell::take_notes)
     }
 

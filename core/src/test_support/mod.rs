@@ -8,6 +8,7 @@
 //! goes to the kernel by libc, or by [`crate::raw`] where a library of this workspace exports libc's
 //! symbol.
 
+pub mod bitmaps;
 mod census;
 pub mod compare;
 mod deeds;

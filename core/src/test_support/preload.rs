@@ -8,6 +8,7 @@ use std::process::{Command, ExitCode};
 
 use super::harness::{Rule, Suite};
 use super::isolate;
+use crate::sets::Policy;
 
 /// The values of `KQCOMPAT_POLICY`.
 pub const POLICIES: [&str; 4] = ["default", "register", "strict", "off"];
@@ -54,13 +55,52 @@ pub fn library_of(symbol: &CStr) -> Option<PathBuf> {
     }
 }
 
-/// The policy that this test process runs under.
+/// The name of the policy that the calls under test are served by.
 pub fn policy() -> String {
-    std::env::var("KQCOMPAT_POLICY").unwrap_or_default()
+    if is_preloaded() {
+        return std::env::var("KQCOMPAT_POLICY").unwrap_or_default();
+    }
+    POLICIES[crate::sets::policy() as usize].to_owned()
+}
+
+/// Is a library preloaded that has poll and select? Else this process's own copy of the engine is
+/// what is tested.
+pub fn is_preloaded() -> bool {
+    std::env::var_os("LD_PRELOAD").is_some()
+}
+
+/// Adds each rule under each policy, as `prefix::policy::id_name`, for a Rust crate of this
+/// workspace; `begin` is called first.
+pub fn add_rules_in_process<B>(
+    suite: &mut Suite<'_>,
+    prefix: &str,
+    begin: fn(),
+    under_test: B,
+    rules: &[&[Rule<B>]],
+) where
+    B: Copy + Send + 'static,
+{
+    for policy in POLICIES {
+        for rule in rules.iter().copied().flatten() {
+            let body = rule.body;
+            suite.add(format!("{prefix}::{policy}::{}_{}", rule.id, rule.name), move || {
+                begin();
+                crate::sets::set_policy(Policy::by_name(policy.as_bytes()).expect("its name"));
+                in_a_thread(move || body(under_test));
+            });
+        }
+    }
+}
+
+/// Runs a test in a thread of its own: at its end the thread's queues must be gone.
+fn in_a_thread(body: impl FnOnce() + Send + 'static) {
+    // In every thread: it goes to the process.
+    super::signals::block(&[super::zoo::SIGNAL]);
+    std::thread::spawn(body).join().expect("the test's thread failed");
 }
 
 /// The whole of `main` of a test binary whose tests run under the library: each rule under each
-/// policy, in a thread of its own (at its end the thread's queues must be gone).
+/// policy.
 pub fn run<B>(library_name: &str, under_test: B, rules: &[&[Rule<B>]]) -> ExitCode
 where
     B: Copy + Send + 'static,
@@ -83,28 +123,27 @@ where
         for rule in rules.iter().copied().flatten() {
             let body = rule.body;
             suite.add(format!("{policy}::{}_{}", rule.id, rule.name), move || {
-                // In every thread: it goes to the process.
-                super::signals::block(&[super::zoo::SIGNAL]);
-                std::thread::spawn(move || body(under_test))
-                    .join()
-                    .expect("the test's thread failed");
+                in_a_thread(move || body(under_test));
             });
         }
     }
     suite.run()
 }
 
-/// What poll and select of the preloaded library did so far, as text.
+/// What poll and select of the preloaded library, or of this process, did so far, as text.
 ///
 /// # Panics
-/// When no library of ours is preloaded.
+/// When another library is preloaded.
 pub fn counters() -> String {
+    if !is_preloaded() {
+        return crate::sets::set_counters().to_string();
+    }
     type Counters = unsafe extern "C" fn(*mut libc::c_char, usize) -> usize;
     let mut text = [0_u8; 512];
     // SAFETY: the symbol, if it is there, is a function of that type, and `text` has that size.
     let len = unsafe {
         let found = libc::dlsym(libc::RTLD_DEFAULT, c"kqcompat_counters".as_ptr());
-        assert!(!found.is_null(), "no library is preloaded");
+        assert!(!found.is_null(), "no library of ours is preloaded");
         let counters = std::mem::transmute::<*mut libc::c_void, Counters>(found);
         counters(text.as_mut_ptr().cast(), text.len())
     };

@@ -8,6 +8,7 @@ use nix::errno::Errno;
 
 use super::sys::{Result, own};
 use super::threads::wait_until_ready;
+use crate::hooks;
 
 const FLAGS: c_int = libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC;
 const ADDRESS_LEN: socklen_t = size_of::<sockaddr_in>() as socklen_t;
@@ -140,8 +141,11 @@ pub fn recv(fd: RawFd, len: usize, flags: c_int) -> Result<Vec<u8>> {
 pub fn set_option(fd: RawFd, level: c_int, name: c_int, value: c_int) -> Result<()> {
     let len = size_of::<c_int>() as socklen_t;
     // SAFETY: the kernel reads one int.
-    Errno::result(unsafe { libc::setsockopt(fd, level, name, (&raw const value).cast(), len) })
-        .map(drop)
+    let set = unsafe { libc::setsockopt(fd, level, name, (&raw const value).cast(), len) };
+    if name == libc::SO_OOBINLINE && hooks::are_complete() {
+        hooks::changed_silently();
+    }
+    Errno::result(set).map(drop)
 }
 
 /// `getsockopt(fd, level, name)` of an int.

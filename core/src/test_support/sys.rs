@@ -9,7 +9,7 @@ use std::ptr::null;
 use libc::{c_int, c_void};
 use nix::errno::Errno;
 
-use crate::raw;
+use crate::{hooks, raw};
 
 /// A result with the error number that the kernel gave.
 pub type Result<T> = std::result::Result<T, Errno>;
@@ -146,10 +146,22 @@ pub fn drain(fd: RawFd) -> usize {
     }
 }
 
+/// Closes a number; in a Rust program that tells of its closes, with the hooks around it. (Under a
+/// preloaded library the hooks in the test's own copy of the engine have nobody to tell.)
+fn closing<R>(fd: RawFd, close: impl FnOnce() -> R) -> R {
+    if !hooks::are_complete() {
+        return close();
+    }
+    hooks::before_close(fd);
+    let result = close();
+    hooks::after_close(fd);
+    result
+}
+
 /// `close(fd)` of a number, whoever thinks to own it.
 pub fn close(fd: RawFd) -> Result<()> {
     // SAFETY: takes no pointer. The test's numbers are its own.
-    Errno::result(unsafe { libc::close(fd) }).map(drop)
+    closing(fd, || Errno::result(unsafe { libc::close(fd) }).map(drop))
 }
 
 /// Closes every number from this one on, by raw system calls: also the queue that a preloaded
@@ -169,7 +181,7 @@ pub fn dup(fd: RawFd) -> Result<OwnedFd> {
 /// `dup2(fd, onto)`: the number that it has now, which is the caller's to close.
 pub fn dup2(fd: RawFd, onto: RawFd) -> Result<RawFd> {
     // SAFETY: takes no pointer. The test's numbers are its own.
-    Errno::result(unsafe { libc::dup2(fd, onto) })
+    closing(onto, || Errno::result(unsafe { libc::dup2(fd, onto) }))
 }
 
 /// `fcntl(fd, cmd, arg)` for a number.

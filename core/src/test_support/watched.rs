@@ -4,6 +4,7 @@ use std::fs;
 use std::os::fd::{AsRawFd, IntoRawFd, OwnedFd, RawFd};
 
 use libc::pollfd;
+use nix::errno::Errno;
 
 use super::preload::{counter, policy};
 use super::sets::readable;
@@ -21,12 +22,17 @@ pub struct Watched {
     /// The entries; poll has them as they are, select as a bitmap.
     pub array: Vec<pollfd>,
     map: [u64; WORDS],
+    /// A call may fail; then it finds nothing, and `failed` says why.
+    pub may_fail: bool,
+    /// Why the last call failed.
+    pub failed: Option<Errno>,
 }
 
 impl Watched {
     /// These descriptors.
     pub fn new(fds: &[RawFd]) -> Self {
-        Self { array: fds.iter().copied().map(readable).collect(), map: [0; WORDS] }
+        let array = fds.iter().copied().map(readable).collect();
+        Self { array, map: [0; WORDS], may_fail: false, failed: None }
     }
 
     /// By the library's poll.
@@ -35,10 +41,7 @@ impl Watched {
         let ready = unsafe {
             libc::poll(self.array.as_mut_ptr(), self.array.len() as libc::nfds_t, timeout)
         };
-        let found: Vec<RawFd> =
-            self.array.iter().filter(|fd| fd.revents != 0).map(|fd| fd.fd).collect();
-        assert_eq!(ready, found.len() as i32, "{}", nix::errno::Errno::last());
-        sorted(found)
+        self.found_by_poll(Errno::result(ready).map(|n| n as usize))
     }
 
     /// By the library's select.
@@ -55,9 +58,30 @@ impl Watched {
         // SAFETY: the map has room for every number that tests have; the time is null or ours.
         let ready = unsafe { libc::select(nfds, self.map.as_mut_ptr().cast(), none, none, time) };
         let is_set = |fd: &RawFd| self.map[*fd as usize / 64] >> (*fd % 64) & 1 == 1;
-        let found: Vec<RawFd> = self.array.iter().map(|entry| entry.fd).filter(is_set).collect();
-        assert_eq!(ready, found.len() as i32, "{}", nix::errno::Errno::last());
-        sorted(found)
+        let found = self.array.iter().map(|entry| entry.fd).filter(is_set).collect();
+        self.found(Errno::result(ready).map(|n| n as usize), found)
+    }
+
+    /// What a poll of the array said and left in it.
+    pub fn found_by_poll(&mut self, ready: sys::Result<usize>) -> Vec<RawFd> {
+        let found = self.array.iter().filter(|fd| fd.revents != 0).map(|fd| fd.fd).collect();
+        self.found(ready, found)
+    }
+
+    /// What a call said, and which descriptors it left.
+    ///
+    /// # Panics
+    /// When it failed, unless it may, or when the two do not agree.
+    pub fn found(&mut self, ready: sys::Result<usize>, found: Vec<RawFd>) -> Vec<RawFd> {
+        self.failed = ready.err();
+        match ready {
+            Err(_) if self.may_fail => Vec::new(),
+            Err(errno) => panic!("{errno}"),
+            Ok(ready) => {
+                assert_eq!(ready, found.len());
+                sorted(found)
+            }
+        }
     }
 
     /// What the kernel says, by number.

@@ -1,12 +1,10 @@
 //! Random programs: each answer of the library beside the kernel's own.
 
-use std::cell::RefCell;
-
 use kq_core::rules;
-use kq_core::test_support::compare::{Plan, compare};
 use kq_core::test_support::harness::Rule;
-use kq_core::test_support::preload::{counter, counters, policy};
-use kq_core::test_support::sets::{Answer, Place, Program, answers, kernel_poll, programs, run};
+use kq_core::test_support::sets::{
+    Answer, Call, Pair, Promise, answers, compare_programs, entries, kernel_poll,
+};
 use kq_core::test_support::watched::Ask;
 use libc::pollfd;
 use nix::errno::Errno;
@@ -29,22 +27,7 @@ fn ppoll(fds: &mut [pollfd], timeout: i32) -> Answer {
 }
 
 fn equals_the_kernel(_: Ask) {
-    let place = Place::new();
-    for ask in [poll, ppoll] {
-        let got = RefCell::new(Vec::new());
-        let both = |program: &Program| {
-            let (expected, answers) = run(program, &place, kernel_poll, ask);
-            *got.borrow_mut() = answers;
-            expected
-        };
-        let plan = Plan::from_env(150);
-        let steps = compare(plan, programs(), both, |_| got.take());
-        println!("{}: {steps} calls, {}", policy(), counters());
-    }
-    // strict serves nothing where an entry is asked by number, as one mostly is here.
-    match policy().as_str() {
-        "default" | "register" => assert!(counter("served") > 0 && counter("reused") > 0),
-        "off" => assert_eq!(counter("served"), 0),
-        _ => {}
-    }
+    let kernel = kernel_poll;
+    let pair = |ask: Call| Pair { kernel, ask, count: entries, promise: Promise::Exact };
+    compare_programs(&[pair(poll), pair(ppoll)]);
 }

@@ -11,7 +11,7 @@ use crate::test_support::sets::readable;
 use crate::test_support::watched::{
     Ask, Watched, close_all, eventfds, hush, queues, registrations, ring, while_asleep,
 };
-use crate::test_support::{filter, signals, sys, threads};
+use crate::test_support::{filter, signals, sockets, sys, threads};
 
 /// See the module.
 pub const RULES: &[Rule<Ask>] = crate::rules![
@@ -21,6 +21,7 @@ pub const RULES: &[Rule<Ask>] = crate::rules![
     sets small_ones_have_no_queue,
     sets first_sight_is_the_first_call,
     kinds every_other_kind_is_asked_by_number,
+    kinds readiness_that_wakes_nobody,
     threads each_has_its_own,
     threads many_at_once,
     signals a_handler_that_asks_too,
@@ -148,6 +149,23 @@ fn every_other_kind_is_asked_by_number(ask: Ask) {
         // The epoll descriptor is not one level deeper than its program thinks.
         assert_eq!(registrations(), 24);
     }
+    close_all(&fds[..24]);
+}
+
+/// The byte out of band becomes one of the stream, by a socket option: the queue is not told.
+fn readiness_that_wakes_nobody(ask: Ask) {
+    let mut fds = eventfds(24);
+    let (one, other) = sockets::tcp_pair().expect("loopback works");
+    fds.push(one.as_raw_fd());
+    let mut watched = Watched::new(&fds);
+    watched.warm_up(ask);
+    sockets::send(other.as_raw_fd(), b"!", libc::MSG_OOB).expect("it is connected");
+    threads::wait_until_ready(one.as_raw_fd(), libc::POLLPRI);
+    watched.warm_up(ask);
+    let copy = sys::dup(one.as_raw_fd()).expect("dup");
+    sockets::set_option(copy.as_raw_fd(), libc::SOL_SOCKET, libc::SO_OOBINLINE, 1).expect("it may");
+    assert_eq!(ask(&mut watched, 0), [one.as_raw_fd()]);
+    assert_eq!(ask(&mut watched, -1), [one.as_raw_fd()]);
     close_all(&fds[..24]);
 }
 
