@@ -7,6 +7,7 @@ use anyhow::Result;
 use clap::ValueEnum;
 
 use crate::man;
+use crate::readme;
 use crate::run::cargo;
 
 /// One step.
@@ -24,6 +25,8 @@ pub(crate) enum Step {
     Doc,
     /// The manual pages
     Man,
+    /// What README.md says, from scratch in a fresh clone
+    Readme,
     /// libevent's regression suite, on the kernel's calls and on ours
     Regress,
 }
@@ -44,12 +47,13 @@ impl Step {
             "main/,et/,signal/,bufferevent/,thread/,listener/,test-*",
         ];
         match self {
-            Self::Build => cargo(&["build", "--release", "--locked"], &[]),
+            Self::Build => cargo(&["build", "--release", "--workspace", "--locked"], &[]),
             Self::Test => cargo(&["test", "--workspace", "--locked"], &[]),
             Self::Fmt => cargo(&["fmt", "--all", "--check"], &[]),
             Self::Clippy => cargo(CLIPPY, &[]),
             Self::Doc => cargo(&["doc", "--workspace", "--no-deps", "--locked"], &[WARNINGS]),
             Self::Man => man::lint(),
+            Self::Readme => readme::run(&[]),
             Self::Regress => cargo(REGRESS, &[]),
         }
     }

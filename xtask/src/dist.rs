@@ -21,7 +21,7 @@ const LIBRARIES: [(&str, &str, &str); 4] = [
 /// Counted up when a program that was linked before cannot go on with the library after.
 const ABI: u32 = 0;
 
-const VERSION: &str = env!("CARGO_PKG_VERSION");
+pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// Not `include` itself: a configure script that finds <sys/event.h> there believes that it is on
 /// a BSD. Who wants kqueue asks pkg-config, or says `-I<prefix>/include/kqcompat`.
@@ -32,15 +32,15 @@ const HEADERS: &str = "include/kqcompat";
 pub(crate) struct Dist {
     /// Where it is to be used from: /usr/local, say
     #[arg(long, value_name = "DIR")]
-    prefix: PathBuf,
+    pub(crate) prefix: PathBuf,
 
     /// Where it is laid, with the prefix behind it, if that is not the machine's own root
     #[arg(long, value_name = "DIR")]
-    destdir: Option<PathBuf>,
+    pub(crate) destdir: Option<PathBuf>,
 
     /// Where libraries are below the prefix; Debian has lib/x86_64-linux-gnu
     #[arg(long, value_name = "DIR", default_value = "lib")]
-    libdir: PathBuf,
+    pub(crate) libdir: PathBuf,
 }
 
 impl Dist {

@@ -1,8 +1,10 @@
 //! The commands that are repeated in this repository; `cargo xtask --help` lists them.
 
 mod ci;
+mod deb;
 mod dist;
 mod man;
+mod readme;
 mod run;
 
 use std::path::PathBuf;
@@ -28,15 +30,25 @@ enum Command {
     },
     /// Lays libraries, headers, pkg-config files and manual pages under a prefix
     Dist(dist::Dist),
+    /// Makes a Debian package of the same
+    Deb(deb::Deb),
     /// Checks the manual pages
     Man,
+    /// Does what README.md says, from scratch in a fresh clone of what is committed
+    Readme {
+        /// Only these paths [default: all]
+        #[arg(value_name = "NAME")]
+        names: Vec<String>,
+    },
 }
 
 fn main() -> ExitCode {
     let done = match Cli::parse().command {
         Command::Ci { steps } => ci::run(&steps),
         Command::Dist(dist) => dist.run(),
+        Command::Deb(deb) => deb.run(),
         Command::Man => man::lint(),
+        Command::Readme { names } => readme::run(&names),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -136,3 +136,43 @@ fn a_relative_prefix_is_refused() {
     assert!(!refused.status.success());
     assert!(String::from_utf8_lossy(&refused.stderr).contains("must be absolute"));
 }
+
+#[test]
+fn a_debian_package_is_complete_and_works() {
+    if ["cc", "pkg-config", "dpkg-deb", "readelf"].iter().any(|tool| !has(tool)) {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let out = dir.path().to_str().unwrap();
+    let made = Command::new(env!("CARGO_BIN_EXE_xtask")).args(["deb", "--out", out]).output();
+    let package = succeeded(made.unwrap()).lines().last().unwrap().to_owned();
+
+    let field = |name: &str| {
+        let field = Command::new("dpkg-deb").args(["--field", &package, name]).output();
+        succeeded(field.unwrap()).trim().to_owned()
+    };
+    assert_eq!(field("Version"), env!("CARGO_PKG_VERSION"));
+    assert!(field("Depends").starts_with("libc6 (>= 2."), "{}", field("Depends"));
+
+    let root = dir.path().join("root");
+    let unpacked = Command::new("dpkg-deb").args(["--extract", &package]).arg(&root).output();
+    unpacked.map(|output| assert!(output.status.success())).unwrap();
+    for file in ["doc/kqcompat/copyright", "man/man2/kqueue.2"] {
+        assert!(root.join("usr/share").join(file).exists(), "{file}");
+    }
+    let multiarch = Command::new("cc").arg("-print-multiarch").output();
+    let libdir = root.join("usr/lib").join(succeeded(multiarch.unwrap()).trim());
+
+    let (source, program) = (dir.path().join("program.c"), dir.path().join("program"));
+    fs::write(&source, PROGRAM).unwrap();
+    let mut pkg_config = Command::new("pkg-config");
+    pkg_config.env("PKG_CONFIG_PATH", libdir.join("pkgconfig"));
+    pkg_config.env("PKG_CONFIG_SYSROOT_DIR", &root).args(["--cflags", "--libs", "kqcompat_kqueue"]);
+    let flags = succeeded(pkg_config.output().unwrap());
+    let mut cc = Command::new("cc");
+    cc.arg(&source).args(flags.split_whitespace()).arg("-o").arg(&program);
+    succeeded(cc.output().unwrap());
+    let mut program = Command::new(program);
+    program.env("LD_LIBRARY_PATH", &libdir).env("LD_PRELOAD", libdir.join("libkqcompat_poll.so.0"));
+    assert_eq!(succeeded(program.output().unwrap()), "7 1\n");
+}
