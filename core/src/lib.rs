@@ -19,13 +19,17 @@ mod aio;
 mod counters;
 pub mod epoll_abi;
 mod event;
-#[cfg(not(kqcompat_native))]
+#[cfg(target_os = "linux")]
 pub mod hooks;
 #[cfg(not(kqcompat_native))]
 mod kqueue;
 #[cfg(not(kqcompat_native))]
 mod ring;
-#[cfg(not(kqcompat_native))]
+#[cfg(target_os = "linux")]
+#[cfg_attr(
+    kqcompat_native,
+    allow(dead_code, unused_imports, unreachable_pub, reason = "some is for stats alone")
+)]
 pub mod sets;
 #[cfg(not(kqcompat_native))]
 pub mod stats;
@@ -91,10 +95,10 @@ pub mod readiness {
     pub use crate::sys::linux::queue::{counters, counters_of};
 }
 
-#[cfg(all(kqcompat_native, target_os = "linux"))]
-pub use sys::linux::raw;
 #[cfg(not(kqcompat_native))]
-pub use sys::linux::{fd_table, fork, hidden, raw, signals};
+pub use sys::linux::{fd_table, signals};
+#[cfg(target_os = "linux")]
+pub use sys::linux::{fork, hidden, raw};
 
 #[cfg(all(feature = "test-support", target_os = "linux"))]
 pub mod test_support;

@@ -17,6 +17,8 @@ pub(crate) enum Step {
     Build,
     /// All tests
     Test,
+    /// The compat crates' tests over a native kqueue
+    Native,
     /// The formatting
     Fmt,
     /// The lints
@@ -49,6 +51,7 @@ impl Step {
         match self {
             Self::Build => cargo(&["build", "--release", "--workspace", "--locked"], &[]),
             Self::Test => cargo(&["test", "--workspace", "--locked"], &[]),
+            Self::Native => crate::native::run(),
             Self::Fmt => cargo(&["fmt", "--all", "--check"], &[]),
             Self::Clippy => cargo(CLIPPY, &[]),
             Self::Doc => cargo(&["doc", "--workspace", "--no-deps", "--locked"], &[WARNINGS]),

@@ -4,6 +4,7 @@ mod ci;
 mod deb;
 mod dist;
 mod man;
+mod native;
 mod readme;
 mod run;
 
@@ -40,6 +41,8 @@ enum Command {
         #[arg(value_name = "NAME")]
         names: Vec<String>,
     },
+    /// Runs the compat crates' tests over a native kqueue, which is our own library
+    Native,
 }
 
 fn main() -> ExitCode {
@@ -49,6 +52,7 @@ fn main() -> ExitCode {
         Command::Deb(deb) => deb.run(),
         Command::Man => man::lint(),
         Command::Readme { names } => readme::run(&names),
+        Command::Native => native::run(),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -8,6 +8,8 @@
 #[path = "../backend/mod.rs"]
 mod backend;
 mod mutants;
+#[cfg(kqcompat_native)]
+mod native;
 #[path = "suite.rs"]
 mod suite;
 
@@ -19,6 +21,8 @@ use backend::COMPAT;
 
 fn main() -> ExitCode {
     let mut suite = Suite::new();
+    #[cfg(kqcompat_native)]
+    suite.add("what_is_common_gives_the_same_results", || native::sequences(COMPAT));
     suite.add("sequences_give_the_same_results", || suite::sequences(COMPAT));
     suite.add("two_threads_give_the_same_results", || suite::two_threads(COMPAT));
     suite.add("every_mutant_is_found", mutants::every_mutant_is_found);

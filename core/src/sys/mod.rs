@@ -6,8 +6,11 @@ pub(crate) mod linux;
 #[cfg(any(kqcompat_native, test))]
 pub(crate) mod native;
 
-/// The kernel's own calls, with which tests compare what is forced onto a library's kqueue.
+/// Where the native side is forced, what of Linux's is no kqueue: the kernel's own calls, with which
+/// poll and select serve what is not in a queue, and tests compare.
 #[cfg(all(kqcompat_native, target_os = "linux"))]
 pub(crate) mod linux {
+    pub mod fork;
+    pub mod hidden;
     pub mod raw;
 }

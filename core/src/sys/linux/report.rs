@@ -65,6 +65,8 @@ fn report_fully(knote: &mut Knote, fd: RawFd, bits: u32, eof: bool) -> Option<Re
         return Some(Report { flags, ..Report::default() });
     }
     let data = match knote.filter {
+        // It reports an end: what is left may be too little to be written to.
+        EventFilter::EVFILT_WRITE if bits & OUT == 0 => 0,
         EventFilter::EVFILT_WRITE => data::writable(fd, knote.kind),
         _ if bits & IN == 0 => 0,
         _ => data::readable(fd, knote.kind),

@@ -18,7 +18,12 @@ pub(crate) struct Change {
     pub(crate) filter: EventFilter,
     pub(crate) flags: EvFlags,
     pub(crate) serial: usize,
+    /// READ: data is of no interest, only the end.
+    pub(crate) quiet: bool,
 }
+
+/// READ: more than there ever is. An end is told all the same.
+const NEVER: isize = i32::MAX as isize;
 
 pub(crate) type Answers = SmallVec<[Result<(), Errno>; 6]>;
 
@@ -54,16 +59,17 @@ pub(crate) fn apply(kq: RawFd, changes: &[Change]) -> Result<Answers, Errno> {
 }
 
 fn raw(change: &Change) -> Result<Raw, Errno> {
-    let fflags = match change.filter {
-        EventFilter::EVFILT_EXCEPT => FilterFlag::NOTE_OOB,
-        _ => FilterFlag::empty(),
+    let (fflags, data) = match change.filter {
+        EventFilter::EVFILT_EXCEPT => (FilterFlag::NOTE_OOB, 0),
+        EventFilter::EVFILT_READ if change.quiet => (FilterFlag::NOTE_LOWAT, NEVER),
+        _ => (FilterFlag::empty(), 0),
     };
     let event = KEvent::new(
         change.ident,
         change.filter,
         change.flags | EvFlags::EV_RECEIPT,
         fflags,
-        0,
+        data,
         change.serial as isize,
     );
     translate::change(&HERE, &event).map(Raw::from)

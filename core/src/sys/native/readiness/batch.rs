@@ -191,10 +191,9 @@ fn replace(
     knote: Knote,
     changes: &mut Vec<Change>,
 ) {
-    let (ident, filter, serial) = (fd as usize, FILTERS[at], registration.serial);
     if registration.knotes[at] != Knote::Off {
-        changes.push(Change { ident, filter, flags: EvFlags::EV_DELETE, serial });
+        changes.push(registration.change(fd, at, EvFlags::EV_DELETE));
     }
-    changes.push(Change { ident, filter, flags: adding(knote), serial });
+    changes.push(registration.change(fd, at, adding(knote)));
     registration.knotes[at] = knote;
 }

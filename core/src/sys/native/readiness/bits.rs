@@ -91,12 +91,13 @@ fn read_end(read: Option<Said>) -> u32 {
     }
 }
 
-/// A pipe that nobody reads is an error, and not a hang-up.
+/// A pipe that nobody reads is an error, and not a hang-up. The BSDs tell no room then, as Linux does
+/// of a full one.
 fn write_end(write: Option<Said>) -> u32 {
     match write {
         None => 0,
         Some(Said { eof: false, .. }) => OUT,
-        Some(_) => OUT | ERR,
+        Some(Said { data, .. }) => ERR | if data > 0 { OUT } else { 0 },
     }
 }
 
@@ -114,7 +115,8 @@ fn socket(kind: Kind, read: Option<Said>, write: Option<Said>) -> u32 {
     if read.is_some() {
         bits |= IN;
     }
-    if write.is_some() {
+    // After its own end a socket has the room that it had.
+    if has(write, |said| !said.eof || said.data > 0) {
         bits |= OUT;
     }
     if read_eof {
@@ -145,7 +147,7 @@ mod tests {
         let read = |said| bits(Kind::PipeRead, said, NOT);
         assert_eq!([NOT, YES, END, LAST].map(read), [0, IN, HUP, IN | HUP]);
         let write = |said| bits(Kind::PipeWrite, NOT, said);
-        assert_eq!([NOT, YES, END].map(write), [0, OUT, OUT | ERR]);
+        assert_eq!([NOT, YES, END, LAST].map(write), [0, OUT, ERR, OUT | ERR]);
         assert_eq!(Kind::PipeBoth.used_for(IN), Kind::PipeRead);
         assert_eq!(Kind::PipeBoth.used_for(OUT), Kind::PipeWrite);
         assert_eq!(Kind::PipeBoth.used_for(IN | OUT), Kind::PipeBoth);
@@ -161,10 +163,11 @@ mod tests {
         assert_eq!(stream(YES, YES), IN | OUT);
         assert_eq!(stream(END, YES), IN | OUT | RDHUP);
         assert_eq!(stream(END, NOT), IN | RDHUP);
-        assert_eq!(stream(NOT, END), OUT);
-        assert_eq!(stream(YES, END), IN | OUT);
-        assert_eq!(stream(LAST, END), IN | OUT | RDHUP | HUP);
-        assert_eq!(stream(FAIL, FAIL), IN | OUT | RDHUP | HUP | ERR);
+        assert_eq!(stream(NOT, END), 0);
+        assert_eq!(stream(NOT, LAST), OUT);
+        assert_eq!(stream(YES, LAST), IN | OUT);
+        assert_eq!(stream(LAST, LAST), IN | OUT | RDHUP | HUP);
+        assert_eq!(stream(FAIL, FAIL), IN | RDHUP | HUP | ERR);
     }
 
     #[test]
@@ -173,7 +176,7 @@ mod tests {
         assert_eq!(datagram(YES, YES), IN | OUT);
         assert_eq!(datagram(FAIL, FAIL), OUT | ERR);
         assert_eq!(datagram(END, YES), IN | OUT | RDHUP);
-        assert_eq!(datagram(END, END), IN | OUT | RDHUP | HUP);
+        assert_eq!(datagram(END, LAST), IN | OUT | RDHUP | HUP);
     }
 
     #[test]

@@ -12,7 +12,7 @@ use crate::epoll_abi::{self as e, epoll_event};
 use crate::event::EvFlags;
 
 use super::apply::{Change, apply};
-use super::bits::Kind;
+use super::bits::{IN, Kind};
 use super::instance::{self, Instance, Registration, Registrations};
 use super::interest::{FILTERS, Knote, WRITE, knotes};
 use super::kind::{self, Number};
@@ -68,8 +68,8 @@ unsafe fn control(
     let number = kind::of(fd);
     match number {
         Number::File => return Err(Errno::EPERM),
-        Number::Unknown if fd < 0 => return Err(Errno::EBADF),
-        Number::Unknown | Number::Of(_) => {}
+        Number::Unknown if fd < 0 || instance.is_err() => return Err(Errno::EBADF),
+        Number::Unknown | Number::Other | Number::Of(_) => {}
     }
     let instance = instance?;
     let target = target(fd, number);
@@ -88,9 +88,10 @@ unsafe fn control(
     };
     count(&instance.counters.changes, 1);
     let unknown = number == Number::Unknown;
-    change(&instance, epfd, op, fd, kind, event).map_err(|errno| match errno {
+    let what = What { fd, kind, target: target.map(|target| target.id), event };
+    change(&instance, epfd, op, what).map_err(|errno| match errno {
         // What nobody knows of is not open.
-        Errno::ENOENT if unknown => Errno::EBADF,
+        Errno::ENOENT | Errno::EINVAL | Errno::EPERM if unknown => Errno::EBADF,
         errno => errno,
     })
 }
@@ -98,8 +99,9 @@ unsafe fn control(
 /// The instance that is to be watched, if it is one.
 fn target(fd: RawFd, number: Number) -> Option<Arc<Instance>> {
     match number {
-        Number::Of(Kind::Stream | Kind::PipeBoth) | Number::Unknown => instance::find(fd).ok(),
-        _ => None,
+        // To some systems a queue is a pipe.
+        Number::Of(Kind::PipeBoth) | Number::Other | Number::Unknown => instance::find(fd).ok(),
+        Number::Of(_) | Number::File => None,
     }
 }
 
@@ -111,24 +113,26 @@ fn check_exclusive(op: c_int, events: u32, is_instance: bool) -> Result<(), Errn
     Ok(())
 }
 
-fn change(
-    instance: &Instance,
-    kq: RawFd,
-    op: c_int,
+/// What is to be registered.
+#[derive(Clone, Copy)]
+struct What {
     fd: RawFd,
     kind: Kind,
+    /// The id of the instance that it is.
+    target: Option<usize>,
     event: epoll_event,
-) -> Result<(), Errno> {
+}
+
+fn change(instance: &Instance, kq: RawFd, op: c_int, what: What) -> Result<(), Errno> {
+    let fd = what.fd;
     let mut registrations = instance.lock();
     let there = find(&mut registrations, kq, fd)?;
     match (op, there) {
         (e::EPOLL_CTL_ADD, Some(_)) => Err(Errno::EEXIST),
-        (e::EPOLL_CTL_ADD, None) => register(&mut registrations, kq, fd, kind, event, None),
+        (e::EPOLL_CTL_ADD, None) => register(&mut registrations, kq, what, None),
         (e::EPOLL_CTL_MOD | e::EPOLL_CTL_DEL, None) => Err(Errno::ENOENT),
         (e::EPOLL_CTL_MOD, Some(was)) if was.events & EXCLUSIVE != 0 => Err(Errno::EINVAL),
-        (e::EPOLL_CTL_MOD, Some(was)) => {
-            register(&mut registrations, kq, fd, kind, event, Some(&was))
-        }
+        (e::EPOLL_CTL_MOD, Some(was)) => register(&mut registrations, kq, what, Some(&was)),
         (e::EPOLL_CTL_DEL, Some(was)) => {
             apply(kq, &deletions(fd, &was))?;
             registrations.remove(fd);
@@ -163,10 +167,18 @@ fn find(
 
 /// A change for each knote of a registration, with no flags yet.
 fn each_knote(fd: RawFd, registration: &Registration) -> impl Iterator<Item = Change> {
-    let (serial, knotes) = (registration.serial, registration.knotes);
-    FILTERS.into_iter().zip(knotes).filter(|(_, knote)| *knote != Knote::Off).map(
-        move |(filter, _)| Change { ident: fd as usize, filter, flags: EvFlags::empty(), serial },
-    )
+    let (registration, knotes) = (*registration, registration.knotes);
+    (0..FILTERS.len())
+        .filter(move |at| knotes[*at] != Knote::Off)
+        .map(move |at| registration.change(fd, at, EvFlags::empty()))
+}
+
+impl Registration {
+    /// A change of one of its knotes.
+    pub(crate) fn change(&self, fd: RawFd, at: usize, flags: EvFlags) -> Change {
+        let quiet = self.events & IN == 0;
+        Change { ident: fd as usize, filter: FILTERS[at], flags, serial: self.serial, quiet }
+    }
 }
 
 /// Takes a registration's knotes away.
@@ -195,17 +207,17 @@ pub(crate) fn adding(knote: Knote) -> EvFlags {
 fn register(
     registrations: &mut Registrations,
     kq: RawFd,
-    fd: RawFd,
-    kind: Kind,
-    event: epoll_event,
+    what: What,
     was: Option<&Registration>,
 ) -> Result<(), Errno> {
+    let What { fd, kind, target, event } = what;
     let serial = instance::next_serial();
     let mut new = Registration {
         events: event.events,
         data: event.u64,
         serial,
         kind,
+        target,
         knotes: knotes(kind, event.events),
         armed: true,
         told: 0,

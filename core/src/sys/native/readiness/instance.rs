@@ -21,7 +21,7 @@ use super::interest::Knote;
 #[derive(Debug)]
 pub(crate) struct Instance {
     /// By which the queue is known again under another number: see [`marker`].
-    id: usize,
+    pub(crate) id: usize,
     registrations: Mutex<Registrations>,
     pub(crate) counters: Live,
 }
@@ -44,6 +44,8 @@ pub(crate) struct Registration {
     /// In its knotes' udata: tells their events from those of an earlier registration.
     pub(crate) serial: usize,
     pub(crate) kind: Kind,
+    /// The instance that it is, by its id, if it is one.
+    pub(crate) target: Option<usize>,
     /// READ, WRITE, EXCEPT.
     pub(crate) knotes: [Knote; 3],
     /// EPOLLONESHOT has not fired.
@@ -151,7 +153,7 @@ fn is_queue(fd: RawFd) -> bool {
 /// the queue has. Where there are no user events a timer that is disabled does; where there is
 /// neither, duplicates are not known.
 fn marker(filter: EventFilter, id: usize, flags: EvFlags) -> Change {
-    Change { ident: id, filter, flags, serial: 0 }
+    Change { ident: id, filter, flags, serial: 0, quiet: false }
 }
 
 const MARKERS: [EventFilter; 2] = [EventFilter::EVFILT_USER, EventFilter::EVFILT_TIMER];

@@ -16,6 +16,8 @@ pub(crate) enum Number {
     File,
     /// A descriptor that can be waited for.
     Of(Kind),
+    /// None of those: perhaps a queue.
+    Other,
 }
 
 /// Looks a number up.
@@ -28,7 +30,7 @@ pub(crate) fn of(fd: RawFd) -> Number {
         libc::S_IFCHR if unsafe { libc::isatty(fd) } == 1 => Number::Of(Kind::Terminal),
         libc::S_IFIFO => Number::Of(pipe(fd)),
         libc::S_IFSOCK => Number::Of(socket(fd)),
-        _ => Number::Of(Kind::Stream),
+        _ => Number::Other,
     }
 }
 

@@ -4,7 +4,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use nix::errno::Errno;
 
-use super::bits::Kind;
 use super::instance::{self, Instance};
 
 /// How deep instances may lie in each other: Linux's EP_MAX_NESTS.
@@ -48,12 +47,12 @@ fn height(inner: &Arc<Instance>, all: &[Arc<Instance>], so_far: usize) -> usize 
     watchers.map(|outer| 1 + height(outer, all, so_far + 1)).max().unwrap_or(0)
 }
 
-/// The instances that one watches.
+/// The instances that one watches. A number may have been closed, and be another instance by now.
 fn watched(instance: &Instance) -> Vec<Arc<Instance>> {
     let numbers: Vec<_> = {
         let registrations = instance.lock();
-        let queues = registrations.by_fd.iter().filter(|(_, r)| r.kind == Kind::Queue);
-        queues.map(|(fd, _)| *fd).collect()
+        registrations.by_fd.iter().filter_map(|(fd, r)| Some((*fd, r.target?))).collect()
     };
-    numbers.into_iter().filter_map(|fd| instance::find(fd).ok()).collect()
+    let current = |(fd, id)| instance::find(fd).ok().filter(|instance| instance.id == id);
+    numbers.into_iter().filter_map(current).collect()
 }

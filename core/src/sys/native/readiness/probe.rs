@@ -46,7 +46,8 @@ fn ask_by(kq: RawFd, asked: &mut [Asked]) -> Result<(), Errno> {
             };
             if !useless {
                 let ident = one.fd as usize;
-                changes.push(Change { ident, filter, flags: EvFlags::EV_ADD, serial: at });
+                let flags = EvFlags::EV_ADD;
+                changes.push(Change { ident, filter, flags, serial: at, quiet: false });
             }
         }
     }
