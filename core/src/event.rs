@@ -183,6 +183,12 @@ bitflags! {
         const NOTE_CLOSE_WRITE = 0x0200;
         /// VNODE: the file was read.
         const NOTE_READ = 0x0400;
+        /// VNODE, of a directory: an entry was made, or moved there. `Kqueue::take_entries` tells its
+        /// name. Ours; no other system has it.
+        const NOTE_CREATE = 0x0001_0000;
+        /// VNODE, of a directory: an entry was removed, or moved away. `Kqueue::take_entries` tells
+        /// its name. Ours; no other system has it.
+        const NOTE_REMOVE = 0x0002_0000;
 
         /// FS: a file system was mounted.
         const VQ_MOUNT = 0x0008;

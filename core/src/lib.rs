@@ -17,6 +17,8 @@ compile_error!("kqcompat knows Linux, FreeBSD, NetBSD, OpenBSD, DragonFly and ma
 #[cfg(not(kqcompat_native))]
 mod aio;
 mod counters;
+#[cfg(not(kqcompat_native))]
+mod entry;
 pub mod epoll_abi;
 mod event;
 #[cfg(target_os = "linux")]
@@ -42,6 +44,8 @@ mod wait;
 #[cfg(not(kqcompat_native))]
 pub use aio::{AioDone, AioList, AioNotify, AioRefused, AioRequest};
 pub use counters::Counters;
+#[cfg(not(kqcompat_native))]
+pub use entry::{Entry, EntryChange};
 pub use event::{EvFlags, EventFilter, EventFlag, FilterFlag, KEvent};
 #[cfg(not(kqcompat_native))]
 pub use kqueue::Kqueue;
@@ -64,7 +68,7 @@ pub mod abi {
         pub use crate::sys::linux::aio::abi::*;
     }
     pub use crate::ring::RawRing;
-    pub use crate::sys::linux::abi::{Wait, kevent, kevent_min, kqueue};
+    pub use crate::sys::linux::abi::{Wait, entry, kevent, kevent_min, kqueue};
     pub use crate::sys::linux::kevent::wait;
     pub use crate::sys::linux::queue::closes::{closing, listen};
 }

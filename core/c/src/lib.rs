@@ -12,6 +12,7 @@
 //! engine ends the process: it cannot cross into C.
 
 pub mod aio;
+pub mod entry;
 mod next;
 pub mod ring;
 pub mod signal_hooks;

@@ -98,6 +98,11 @@ fn at_least() {
 }
 
 #[test]
+fn names() {
+    passes("tests/c/names.c");
+}
+
+#[test]
 fn ring() {
     passes("tests/c/ring.c");
 }

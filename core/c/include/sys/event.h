@@ -97,6 +97,8 @@ struct kevent {
 #define NOTE_CLOSE	0x0100
 #define NOTE_CLOSE_WRITE 0x0200
 #define NOTE_READ	0x0400
+#define NOTE_CREATE	0x00010000	/* an entry of a directory; ours */
+#define NOTE_REMOVE	0x00020000	/* kevent_entry() tells the names */
 
 /* EVFILT_FS; FreeBSD has them in <sys/mount.h>. */
 #ifndef VQ_MOUNT
@@ -144,6 +146,17 @@ int	kevent(int kq, const struct kevent *changelist, int nchanges,
 int	kevent_min(int kq, const struct kevent *changelist, int nchanges,
 	    struct kevent *eventlist, int nevents, int min,
 	    const struct timespec *timeout, unsigned int flags);
+
+/*
+ * Ours: takes the next name that the VNODE knote of a directory has gathered
+ * (NOTE_CREATE, NOTE_REMOVE): 1, 0 where there is none, or -1.
+ */
+struct kevent_entry {
+	unsigned int	fflags;	/* NOTE_CREATE or NOTE_REMOVE, NOTE_RENAME with them;
+				   0: names were lost, read the directory */
+	char		name[256];
+};
+int	kevent_entry(int kq, int fd, struct kevent_entry *entry);
 
 /*
  * Ours: a ring of events in memory, one a queue. kevent_ring_wait() moves events

@@ -5,9 +5,11 @@ use std::os::fd::RawFd;
 use libc::{c_int, timespec};
 use nix::errno::Errno;
 
+use crate::entry::Entry;
 use crate::event::KEvent;
 use crate::wait::WaitFlags;
 
+use super::entries::Entries;
 use super::kevent::{self, Caller};
 use super::memory::{check_readable, check_writable};
 use super::queue::{self, Rules, duplicates};
@@ -107,6 +109,18 @@ pub unsafe fn kevent_min(
         let timeout = call.timeout.as_ref();
         kevent_min_of(call.caller, changes, nchanges, events, nevents, min, timeout, flags, wait)
     }
+}
+
+/// The first name that a directory's VNODE knote has gathered, taken; see
+/// [`Kqueue::take_entries`](crate::Kqueue::take_entries).
+///
+/// # Errors
+/// - `EBADF`: `kq` is no queue of this process.
+/// - `ENOENT`: the descriptor has no VNODE knote in this queue.
+pub fn entry(kq: RawFd, directory: RawFd) -> Result<Option<Entry>> {
+    let queue = queue::find(kq).or_else(|| duplicates::find(kq)).ok_or(Errno::EBADF)?;
+    let mut knotes = queue.knotes(queue.life())?;
+    knotes.soft.entries(directory).map(Entries::take_one).ok_or(Errno::ENOENT)
 }
 
 /// A call whose arguments are good.

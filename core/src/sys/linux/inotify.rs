@@ -16,6 +16,9 @@ use nix::errno::Errno;
 use rustc_hash::FxHashMap;
 use smallvec::SmallVec;
 
+use crate::entry::Entry;
+
+use super::entries::{self, NAMES};
 use super::hidden::hidden;
 use super::lanes::epoll_event;
 use super::raw::{self, Result};
@@ -102,13 +105,21 @@ pub(crate) struct Inotify {
     halves: [Instance; 2],
     /// What was read, and not handed to the knotes yet.
     inbox: VecDeque<(Key, Note)>,
+    /// The same of names.
+    names: VecDeque<(Key, Entry)>,
     /// To read into.
     buf: Vec<u8>,
 }
 
 impl Inotify {
     pub(crate) fn new(kq: RawFd) -> Self {
-        Self { kq, halves: Default::default(), inbox: VecDeque::new(), buf: Vec::new() }
+        Self {
+            kq,
+            halves: Default::default(),
+            inbox: VecDeque::new(),
+            names: VecDeque::new(),
+            buf: Vec::new(),
+        }
     }
 
     /// The queue has another number from here on.
@@ -266,8 +277,9 @@ impl Inotify {
         let mut moved = None;
         while let Ok(n) = raw::read(fd, &mut buf) {
             let mut rest = &buf[..n];
-            while let Some((event, after)) = Event::parse(rest) {
+            while let Some((event, name, after)) = Event::parse(rest) {
                 rest = after;
+                self.keep_name(half, event, name);
                 self.sort(half, event, &mut moved);
             }
             // Not full: nothing is left.
@@ -279,6 +291,16 @@ impl Inotify {
         if let Some(from) = moved {
             self.post(half, from);
         }
+    }
+
+    /// Keeps the name that an event tells, for the knotes that want it.
+    fn keep_name(&mut self, half: Half, event: Event, name: &[u8]) {
+        let Some(entry) = entries::entry(event.mask, name) else { return };
+        let watches = &self.halves[half as usize].watches;
+        let lost = event.mask & libc::IN_Q_OVERFLOW != 0;
+        let all = watches.values().filter(|_| lost).chain(watches.get(&event.wd));
+        let wants = all.flat_map(|watch| &watch.members).filter(|m| m.mask & NAMES != 0);
+        self.names.extend(wants.map(|member| (member.key, entry.clone())));
     }
 
     /// Joins the two events of a move within one directory, and posts them.
@@ -316,6 +338,11 @@ impl Inotify {
         }
     }
 
+    /// The first of the names that were read and are to be handed to the knotes.
+    pub(crate) fn take_name(&mut self) -> Option<(Key, Entry)> {
+        self.names.pop_front()
+    }
+
     /// The first of what was read and is to be handed to the knotes.
     pub(crate) fn take_note(&mut self) -> Option<(Key, Note)> {
         self.inbox.pop_front()
@@ -338,7 +365,7 @@ fn add_watch(instance: RawFd, key: Key, role: Role, mask: u32) -> Result<c_int> 
     let above = if role == Role::Parent { "/.." } else { "" };
     let path = format!("/proc/self/fd/{}{above}\0", key.1);
     let path = std::ffi::CStr::from_bytes_with_nul(path.as_bytes()).map_err(|_| Errno::EINVAL)?;
-    raw::inotify_add_watch(instance, path, mask).map_err(without_proc)
+    raw::inotify_add_watch(instance, path, mask & !NAMES).map_err(without_proc)
 }
 
 /// What is absent of `/proc/self` is /proc, and not a knote.
@@ -359,8 +386,8 @@ struct Event {
 const EVENT: usize = 16;
 
 impl Event {
-    /// The first event in the bytes, and those after it.
-    fn parse(bytes: &[u8]) -> Option<(Self, &[u8])> {
+    /// The first event in the bytes, its name, and the bytes after it.
+    fn parse(bytes: &[u8]) -> Option<(Self, &[u8], &[u8])> {
         let word = |at: usize| {
             let word = bytes.get(4 * at..4 * at + 4)?;
             Some(u32::from_ne_bytes(word.try_into().ok()?))
@@ -368,6 +395,6 @@ impl Event {
         let len = word(3)? as usize;
         let event =
             Self { wd: word(0)? as c_int, mask: word(1)?, cookie: word(2)?, named: len > 0 };
-        Some((event, bytes.get(EVENT + len..)?))
+        Some((event, bytes.get(EVENT..EVENT + len)?, bytes.get(EVENT + len..)?))
     }
 }

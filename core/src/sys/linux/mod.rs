@@ -10,6 +10,7 @@ mod completion;
 mod connector;
 mod data;
 mod descriptor;
+mod entries;
 pub(crate) mod epoll_again;
 mod epoll_list;
 pub(crate) mod epoll_millis;

@@ -15,6 +15,7 @@ use crate::event::{EvFlags, EventFilter, KEvent};
 use crate::stats::KnoteInfo;
 
 use super::bell::Bell;
+use super::entries::Entries;
 use super::inotify::Half;
 use super::raw::{self, Result};
 use super::report::Report;
@@ -356,12 +357,24 @@ impl Soft {
 
     /// Hands what inotify told to the knotes.
     fn read_inbox(&mut self) {
+        while let Some((key, entry)) = self.shared.inotify.take_name() {
+            let entries = self.knotes.get_mut(&key).and_then(|knote| knote.source.entries());
+            if let Some(entries) = entries {
+                entries.push(entry);
+            }
+        }
         while let Some((key, note)) = self.shared.inotify.take_note() {
             let Some(knote) = self.knotes.get_mut(&key) else { continue };
             if knote.source.notice(note) {
                 knote.activate(key, &mut self.line);
             }
         }
+    }
+
+    /// The names that a directory's VNODE knote has gathered.
+    pub(crate) fn entries(&mut self, fd: RawFd) -> Option<&mut Entries> {
+        let key = (EventFilter::EVFILT_VNODE, usize::try_from(fd).ok()?);
+        self.knotes.get_mut(&key)?.source.entries()
     }
 
     /// Hands something to all knotes of a filter; `notice` says whether one has something to report.

@@ -13,6 +13,7 @@ use crate::event::{EvFlags, EventFilter, FilterFlag, KEvent};
 use super::aio::Aio;
 use super::completion::Completion;
 use super::connector::Connector;
+use super::entries::Entries;
 use super::file::File;
 use super::inotify::{Inotify, Note};
 use super::mounts::{Fs, Mounts};
@@ -277,6 +278,14 @@ impl Source {
             Self::File(file) => file.notice(note),
             Self::Vnode(vnode) => vnode.notice(note),
             _ => false,
+        }
+    }
+
+    /// A directory's: the names that were gathered.
+    pub(crate) fn entries(&mut self) -> Option<&mut Entries> {
+        match self {
+            Self::Vnode(vnode) => Some(&mut vnode.entries),
+            _ => None,
         }
     }
 

@@ -16,6 +16,7 @@ use nix::errno::Errno;
 use crate::event::{EvFlags, FilterFlag, KEvent};
 use crate::hooks;
 
+use super::entries::{Entries, NAMES};
 use super::inotify::{Half, Inotify, Note, Place, Role, Want};
 use super::raw::{self, Result};
 use super::report::Report;
@@ -32,6 +33,8 @@ const OPEN: u32 = FilterFlag::NOTE_OPEN.bits();
 const CLOSE: u32 = FilterFlag::NOTE_CLOSE.bits();
 const CLOSE_WRITE: u32 = FilterFlag::NOTE_CLOSE_WRITE.bits();
 const READ: u32 = FilterFlag::NOTE_READ.bits();
+const CREATE: u32 = FilterFlag::NOTE_CREATE.bits();
+const REMOVE: u32 = FilterFlag::NOTE_REMOVE.bits();
 
 /// What inotify tells one to one.
 const PLAIN: [(u32, u32); 7] = [
@@ -56,6 +59,8 @@ pub(crate) struct Vnode {
     place: Option<Place>,
     /// The hooks tell of every close, so the number still means the file.
     followed: bool,
+    /// Names of a directory's entries, for the program to take.
+    pub(crate) entries: Entries,
     /// For a file whose writes inotify does not tell of.
     times: Option<Box<Times>>,
 }
@@ -63,7 +68,8 @@ pub(crate) struct Vnode {
 impl Vnode {
     /// # Errors
     /// - `EBADF`: no such descriptor.
-    /// - `EINVAL`: no file that has a place in a file system, or could have one.
+    /// - `EINVAL`: no file that has a place in a file system, or could have one; no directory where
+    ///   entries are asked for.
     pub(crate) fn new(fd: RawFd, change: &KEvent) -> Result<Self> {
         let stat = Stat::of(fd)?;
         let is_file = match stat.mode & S_IFMT {
@@ -71,7 +77,8 @@ impl Vnode {
             S_IFIFO => !is_pipe(fd),
             _ => true,
         };
-        if !is_file {
+        let of_directories = change.fflags & (CREATE | REMOVE) != 0;
+        if !is_file || (of_directories && !stat.is_dir()) {
             return Err(Errno::EINVAL);
         }
         Ok(Self {
@@ -81,6 +88,7 @@ impl Vnode {
             stat,
             place: None,
             followed: hooks::are_complete(),
+            entries: Entries::default(),
             times: None,
         })
     }
@@ -212,6 +220,7 @@ fn needs(asked: u32, is_dir: bool) -> u32 {
         mask |= if asked & note != 0 { bit } else { 0 };
     }
     mask |= match is_dir {
+        true if asked & (CREATE | REMOVE) != 0 => ENTRIES | NAMES,
         true if asked & (WRITE | EXTEND | LINK) != 0 => ENTRIES,
         false if asked & EXTEND != 0 => IN_MODIFY,
         _ => 0,
@@ -235,9 +244,11 @@ fn of_entry(mask: u32) -> u32 {
     let link = if mask & IN_ISDIR != 0 { LINK } else { 0 };
     match mask & (IN_CREATE | IN_DELETE | WITHIN) {
         0 => 0,
-        WITHIN => WRITE,
-        moved if moved & WITHIN != 0 => WRITE | EXTEND | link,
-        _ => WRITE | link,
+        WITHIN => WRITE | CREATE | REMOVE,
+        IN_MOVED_TO => WRITE | EXTEND | link | CREATE,
+        IN_MOVED_FROM => WRITE | EXTEND | link | REMOVE,
+        IN_CREATE => WRITE | link | CREATE,
+        _ => WRITE | link | REMOVE,
     }
 }
 
@@ -285,7 +296,7 @@ impl Stat {
         let mut notes = match (lost, now.is_dir()) {
             (false, _) => 0,
             (true, true) => !(DELETE | REVOKE),
-            (true, false) => !(DELETE | REVOKE | EXTEND | LINK),
+            (true, false) => !(DELETE | REVOKE | EXTEND | LINK | CREATE | REMOVE),
         };
         for (bit, note) in PLAIN {
             notes |= if told & bit != 0 { note } else { 0 };
