@@ -5,7 +5,7 @@
 //! takes part uses `super::sync` and nothing of the crate's.
 //!
 //! loom runs each thread's steps in the order in which they are written, and lets a load see older
-//! stores. So a missing Acquire, or Release of what is published, is found; that a load may not move
+//! stores; of SeqCst accesses it knows fences only (`in_order` puts them). So a missing Acquire, or Release of what is published, is found; that a load may not move
 //! behind a later store of its own thread (`buffer.rs`: "read before overwritten") is not.
 
 #![allow(dead_code, reason = "a model uses some of what a file has")]
@@ -17,6 +17,17 @@ mod ring {
     pub(crate) mod buffer;
     #[path = "../../../src/ring/turns.rs"]
     pub(crate) mod turns;
+
+    mod models;
+}
+
+mod queue {
+    mod sync;
+
+    #[path = "../../../src/sys/linux/queue/handshake.rs"]
+    mod handshake;
+    #[path = "../../../src/sys/linux/queue/put_down.rs"]
+    mod put_down;
 
     mod models;
 }

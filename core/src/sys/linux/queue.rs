@@ -27,8 +27,13 @@ use super::raw::Result;
 use super::soft::Soft;
 use super::strays::Strays;
 
+use handshake::Handshake;
+
 pub(crate) mod closes;
 pub(crate) mod duplicates;
+mod handshake;
+mod put_down;
+mod sync;
 
 /// What a queue does at close, dup and fork.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -42,8 +47,7 @@ pub(crate) enum Rules {
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct Queue {
-    /// Odd while the queue is open; counted up at open and at close.
-    life: AtomicU32,
+    handshake: Handshake,
     /// The process that opened it ([`fork::generation`]).
     generation: AtomicU32,
     epoll_rules: AtomicBool,
@@ -60,9 +64,6 @@ pub(crate) struct Queue {
     knotes: Mutex<Option<Box<QueueKnotes>>>,
     /// How many descriptor numbers are known to be this queue's.
     numbers: AtomicU32,
-    /// Threads that sleep in a wait, or are about to. (One that was cancelled there stays counted:
-    /// all that costs is an alarm for nobody.)
-    sleepers: AtomicU32,
     /// How many stray events were noted ([`Strays::note`]).
     pub(crate) strays: AtomicU32,
     /// The life in which it has a ring.
@@ -141,7 +142,7 @@ static CLOSED: Live = Live::new();
 impl Queue {
     fn new() -> Self {
         Self {
-            life: AtomicU32::new(0),
+            handshake: Handshake::new(),
             generation: AtomicU32::new(0),
             epoll_rules: AtomicBool::new(false),
             counters: Live::new(),
@@ -151,7 +152,6 @@ impl Queue {
             has_requests: AtomicBool::new(false),
             knotes: Mutex::new(None),
             numbers: AtomicU32::new(0),
-            sleepers: AtomicU32::new(0),
             strays: AtomicU32::new(0),
             ring: AtomicU32::new(0),
             older: AtomicPtr::new(null_mut()),
@@ -161,7 +161,7 @@ impl Queue {
     /// The queue's life: unlike that of any other queue that had or will have this object.
     #[inline]
     pub(crate) fn life(&self) -> u32 {
-        self.life.load(Ordering::Acquire)
+        self.handshake.life()
     }
 
     /// The rules that it keeps.
@@ -204,14 +204,7 @@ impl Queue {
     /// closing it wakes the caller.
     #[inline]
     pub(crate) fn sleep<R>(&self, life: u32, wait: impl FnOnce() -> Result<R>) -> Result<R> {
-        // Whoever closes counts up `life` and then looks for sleepers: one of us sees the other.
-        self.sleepers.fetch_add(1, Ordering::SeqCst);
-        let woken = match self.life.load(Ordering::SeqCst) == life {
-            true => wait(),
-            false => Err(Errno::EBADF),
-        };
-        self.sleepers.fetch_sub(1, Ordering::SeqCst);
-        woken
+        self.handshake.sleep(life, wait).unwrap_or(Err(Errno::EBADF))
     }
 
     /// Whether this process opened it, and did not inherit it.
@@ -284,7 +277,7 @@ pub(crate) fn open(fd: RawFd, rules: Rules) -> Option<&'static Queue> {
         *queue.knotes.lock().unwrap_or_else(PoisonError::into_inner) = Some(knotes);
     }
     queue.numbers.store(1, Ordering::Relaxed);
-    queue.life.fetch_add(1, Ordering::Release);
+    queue.handshake.open();
     cell.store(std::ptr::from_ref(queue).cast_mut(), Ordering::Release);
     Some(queue)
 }
@@ -335,9 +328,9 @@ fn let_go(fd: RawFd, still_open: bool) {
     if queue.rules() == Rules::Kqueue && duplicates::leave(queue, fd) {
         return;
     }
-    queue.life.fetch_add(1, Ordering::SeqCst);
+    let has_sleepers = queue.handshake.close();
     if queue.rules() == Rules::Kqueue {
-        if still_open && queue.sleepers.load(Ordering::SeqCst) > 0 {
+        if still_open && has_sleepers {
             // Out of descriptors: then they sleep on, as they would on a closed epoll set.
             let _ = alarm::sound(fd);
         }

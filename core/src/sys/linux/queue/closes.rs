@@ -8,8 +8,9 @@
 
 use std::cell::Cell;
 use std::os::fd::RawFd;
-use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32};
 
+use super::put_down::{FREE, PutDown};
 use super::{Queue, Rules, all, find, let_go};
 use crate::counters::count_locked;
 use crate::hooks::{self, Sink};
@@ -19,12 +20,8 @@ thread_local! {
     static IN_QUEUE: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Numbers that were put down, or -1. Where there is no room for more, they are found out at their
-/// next touch, as without hooks.
-static PUT_DOWN: [AtomicI32; 16] = [const { AtomicI32::new(-1) }; 16];
-
-/// Something was put down.
-static SOME: AtomicBool = AtomicBool::new(false);
+static PUT_DOWN: PutDown<16> =
+    PutDown { places: [const { AtomicI32::new(FREE) }; 16], some: AtomicBool::new(false) };
 
 /// Declares that this thread is in a queue; what `leave` takes.
 #[inline]
@@ -41,7 +38,7 @@ pub(crate) fn is_in_queue() -> bool {
 #[inline]
 pub(crate) fn leave(was: bool) {
     IN_QUEUE.set(was);
-    if !was && SOME.load(Ordering::Relaxed) {
+    if !was && PUT_DOWN.any() {
         see_to_closes();
     }
 }
@@ -49,14 +46,7 @@ pub(crate) fn leave(was: bool) {
 /// Sees to the numbers that were put down.
 #[cold]
 fn see_to_closes() {
-    if SOME.swap(false, Ordering::AcqRel) {
-        for place in &PUT_DOWN {
-            let fd = place.swap(-1, Ordering::AcqRel);
-            if fd >= 0 {
-                closed_earlier(fd);
-            }
-        }
-    }
+    PUT_DOWN.take(closed_earlier);
 }
 
 /// Has the hooks tell this engine of closes, once they are there.
@@ -79,14 +69,7 @@ pub(crate) fn watch(fd: RawFd) {
 /// Must not be called in a vfork child, which shares this memory but not these descriptors.
 pub fn closing(fd: RawFd) {
     if IN_QUEUE.get() {
-        // A signal handler's.
-        for place in &PUT_DOWN {
-            let none = (Ordering::AcqRel, Ordering::Relaxed);
-            if place.compare_exchange(-1, fd, none.0, none.1).is_ok() {
-                break;
-            }
-        }
-        return SOME.store(true, Ordering::Release);
+        return PUT_DOWN.put(fd); // a signal handler's
     }
     each(|queue| drop_knotes(queue, fd, |_| true));
     super::forget(fd);
