@@ -9,6 +9,26 @@ use crate::{EpollCreateFlags, EpollEvent, EpollOp, EpollTimeout, c};
 
 /// An epoll instance: a queue of the engine under epoll's rules.
 ///
+/// Registered, reported, changed, and ended:
+///
+/// ```
+/// use std::io::Write;
+///
+/// use compat_epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
+///
+/// let (reader, mut writer) = std::io::pipe()?;
+/// let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
+/// epoll.add(&reader, EpollEvent::new(EpollFlags::EPOLLIN, 7))?;
+/// writer.write_all(b"x")?;
+/// let mut events = [EpollEvent::empty(); 8];
+/// assert_eq!(epoll.wait(&mut events, EpollTimeout::NONE)?, 1);
+/// assert_eq!((events[0].data(), events[0].events()), (7, EpollFlags::EPOLLIN));
+/// epoll.modify(&reader, &mut EpollEvent::new(EpollFlags::empty(), 7))?;
+/// assert_eq!(epoll.wait(&mut events, EpollTimeout::ZERO)?, 0);
+/// epoll.delete(&reader)?;
+/// # Ok::<(), std::io::Error>(())
+/// ```
+///
 /// It has no `Drop` of its own, so that the descriptor can be taken out as with nix; the engine
 /// notices a close when the number comes back.
 ///

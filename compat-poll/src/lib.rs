@@ -38,6 +38,22 @@ use nix::sys::time::TimeSpec;
 /// - `EINTR`: a signal handler ran.
 /// - `EINVAL`: more entries than RLIMIT_NOFILE.
 /// - `ENOMEM`: the kernel has none.
+///
+/// # Examples
+/// ```
+/// use std::io::Write;
+/// use std::os::fd::AsFd;
+///
+/// use compat_poll::{PollFd, PollFlags, PollTimeout, poll};
+///
+/// let (reader, mut writer) = std::io::pipe()?;
+/// let mut fds = [PollFd::new(reader.as_fd(), PollFlags::POLLIN)];
+/// assert_eq!(poll(&mut fds, PollTimeout::ZERO)?, 0);
+/// writer.write_all(b"x")?;
+/// assert_eq!(poll(&mut fds, PollTimeout::NONE)?, 1);
+/// assert_eq!(fds[0].revents(), Some(PollFlags::POLLIN));
+/// # Ok::<(), std::io::Error>(())
+/// ```
 pub fn poll<T: Into<PollTimeout>>(fds: &mut [PollFd], timeout: T) -> Result<c_int> {
     // Not PollTimeout::as_millis, which panics for NONE.
     let timeout = u32::try_from(c_int::from(timeout.into()))
@@ -51,6 +67,15 @@ pub fn poll<T: Into<PollTimeout>>(fds: &mut [PollFd], timeout: T) -> Result<c_in
 ///
 /// # Errors
 /// Those of [`poll`], and `EINVAL` for a negative timeout or nanoseconds not below 10⁹.
+///
+/// # Examples
+/// ```
+/// use compat_poll::ppoll;
+/// use nix::sys::time::{TimeSpec, TimeValLike};
+///
+/// // Nothing to wait for: it sleeps.
+/// assert_eq!(ppoll(&mut [], Some(TimeSpec::milliseconds(1)), None), Ok(0));
+/// ```
 pub fn ppoll(
     fds: &mut [PollFd],
     timeout: Option<TimeSpec>,

@@ -49,6 +49,22 @@ use nix::sys::time::{TimeSpec, TimeVal};
 /// - `EINTR`: a signal handler ran. The sets are as they were.
 /// - `EINVAL`: `nfds` or the timeout is negative.
 /// - `ENOMEM`: the kernel has none.
+///
+/// # Examples
+/// ```
+/// use std::io::Write;
+/// use std::os::fd::AsFd;
+///
+/// use compat_select::{FdSet, select};
+///
+/// let (reader, mut writer) = std::io::pipe()?;
+/// writer.write_all(b"x")?;
+/// let mut readers = FdSet::new();
+/// readers.insert(reader.as_fd());
+/// assert_eq!(select(None, &mut readers, None, None, None)?, 1);
+/// assert!(readers.contains(reader.as_fd()));
+/// # Ok::<(), std::io::Error>(())
+/// ```
 pub fn select<'a, 'fd, N, R, W, E, T>(
     nfds: N,
     readfds: R,
@@ -86,6 +102,16 @@ where
 ///
 /// # Errors
 /// Those of [`select`], and `EINVAL` for nanoseconds not below 10⁹.
+///
+/// # Examples
+/// ```
+/// use compat_select::pselect;
+/// use nix::sys::time::{TimeSpec, TimeValLike};
+///
+/// // Nothing to wait for: it sleeps.
+/// let time = TimeSpec::milliseconds(1);
+/// assert_eq!(pselect(None, None, None, None, &time, None), Ok(0));
+/// ```
 pub fn pselect<'a, 'fd, N, R, W, E, T, S>(
     nfds: N,
     readfds: R,

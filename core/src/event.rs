@@ -293,6 +293,12 @@ impl KEvent {
     ///
     /// # Errors
     /// - `EINVAL`: the number is not that of a filter.
+    ///
+    /// # Examples
+    /// ```
+    /// # use kq_core::*;
+    /// assert_eq!(KEvent::default().filter(), Err(Errno::EINVAL));
+    /// ```
     pub fn filter(&self) -> Result<EventFilter, Errno> {
         self.filter.try_into()
     }

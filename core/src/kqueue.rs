@@ -47,6 +47,13 @@ impl Kqueue {
     ///
     /// # Errors
     /// - `EMFILE`, `ENFILE`, `ENOMEM`: no descriptor, or no memory (kqueue(2)).
+    ///
+    /// # Examples
+    /// ```
+    /// let queue = kq_core::Kqueue::new()?;
+    /// assert_eq!(queue.counters().knotes, 0);
+    /// # Ok::<(), kq_core::Errno>(())
+    /// ```
     pub fn new() -> Result<Self, Errno> {
         let fd = raw::epoll_create1(libc::EPOLL_CLOEXEC)?;
         let Some(queue) = queue::open(fd, Rules::Kqueue) else {
@@ -71,6 +78,25 @@ impl Kqueue {
     /// - Any error of a change for which there is no room in `eventlist`; later changes were not
     ///   applied. `EBADF` no such descriptor, `ENOENT` no such knote, `EINVAL` an unknown filter or
     ///   flags that contradict each other, `ENOMEM` no memory.
+    ///
+    /// # Examples
+    /// ```
+    /// use std::io::Write;
+    /// use std::os::fd::AsRawFd;
+    ///
+    /// use kq_core::{EvFlags, EventFilter, FilterFlag, KEvent, Kqueue};
+    ///
+    /// let (reader, mut writer) = std::io::pipe()?;
+    /// let queue = Kqueue::new()?;
+    /// let fd = reader.as_raw_fd() as usize;
+    /// let add = EvFlags::EV_ADD | EvFlags::EV_CLEAR;
+    /// let change = KEvent::new(fd, EventFilter::EVFILT_READ, add, FilterFlag::empty(), 0, 42);
+    /// writer.write_all(b"hello")?;
+    /// let mut events = [KEvent::default(); 8];
+    /// assert_eq!(queue.kevent(&[change], &mut events, None)?, 1);
+    /// assert_eq!((events[0].data(), events[0].udata()), (5, 42));
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn kevent(
         &self,
         changelist: &[KEvent],
@@ -110,6 +136,17 @@ impl Kqueue {
     /// # Errors
     /// - `EBADF`: the queue is not this process's: it was made before a fork.
     /// - `EBUSY`: another thread is changing the queue just now.
+    ///
+    /// # Examples
+    /// ```
+    /// # use kq_core::*;
+    /// let queue = Kqueue::new()?;
+    /// let (add, none) = (EvFlags::EV_ADD | EvFlags::EV_CLEAR, FilterFlag::empty());
+    /// queue.kevent(&[KEvent::new(7, EventFilter::EVFILT_USER, add, none, 0, 0)], &mut [], None)?;
+    /// let knotes = queue.knotes()?;
+    /// assert_eq!(knotes[0].to_string(), "USER 7 EV_CLEAR fflags 0x0 data 0 udata 0x0");
+    /// # Ok::<(), Errno>(())
+    /// ```
     pub fn knotes(&self) -> Result<Vec<KnoteInfo>, Errno> {
         if self.is_ours() { stats::knotes(self.fd) } else { Err(Errno::EBADF) }
     }

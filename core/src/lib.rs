@@ -105,4 +105,6 @@ pub use sys::linux::{fd_table, signals};
 pub use sys::linux::{fork, hidden, raw};
 
 #[cfg(all(feature = "test-support", target_os = "linux"))]
+// The errors of its functions are those of the calls that these are named for.
+#[allow(clippy::missing_errors_doc)]
 pub mod test_support;

@@ -179,6 +179,15 @@ pub fn is_idle() -> bool {
 ///
 /// # Errors
 /// What `out` says.
+///
+/// # Examples
+/// ```
+/// let queue = kq_core::Kqueue::new()?;
+/// let mut text = String::new();
+/// kq_core::stats::write_summary(&mut text)?;
+/// assert!(text.contains(" (kqueue): 0 knotes, 0 changes, 0 waits, 0 events\n"));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub fn write_summary(out: &mut dyn Write) -> fmt::Result {
     let mut done = Ok(());
     queues(|queue| {
@@ -226,6 +235,17 @@ pub fn write_summary(out: &mut dyn Write) -> fmt::Result {
 /// - `EBUSY`: the queue is in use by the very call that this one interrupted.
 /// - `EIO`: `out` took no more.
 /// - `ENOENT` and the like: under epoll's rules, where /proc is not mounted.
+///
+/// # Examples
+/// ```
+/// use std::os::fd::AsRawFd;
+///
+/// let queue = kq_core::Kqueue::new()?;
+/// let mut text = String::new();
+/// kq_core::stats::write_queue(queue.as_raw_fd(), &mut text)?;
+/// assert!(text.ends_with(" (kqueue): 0 knotes, 0 changes, 0 waits, 0 events\n"));
+/// # Ok::<(), kq_core::Errno>(())
+/// ```
 pub fn write_queue(fd: RawFd, out: &mut dyn Write) -> Result<(), Errno> {
     let stats = inspect::queue(fd).ok_or(Errno::EBADF)?;
     let failed = |fmt::Error| Errno::EIO;

@@ -78,6 +78,9 @@ pub fn fail(errno: c_int) -> c_int {
 }
 
 /// What a C function of libc's returned, as the engine's result.
+///
+/// # Errors
+/// errno, where it returned -1.
 #[inline]
 pub fn returned(value: c_long) -> Result<usize, kq_core::Errno> {
     usize::try_from(value).map_err(|_| kq_core::Errno::last())

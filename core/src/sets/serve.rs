@@ -99,9 +99,6 @@ fn choose<F: Front>(
         }
     }
     front.begin(set);
-    if set.broken {
-        return hand_over(set, front);
-    }
     let mut results = 0;
     if policy != Policy::Strict {
         match take(set, front, policy, set.dense_limit(), events, &mut results) {

@@ -16,7 +16,6 @@ pub mod defences;
 pub mod echo;
 pub mod epoll;
 mod epoll_native;
-pub mod faults;
 pub mod filter;
 pub mod harness;
 pub mod isolate;

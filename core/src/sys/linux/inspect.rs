@@ -54,6 +54,15 @@ fn stats_of(fd: RawFd, queue: &'static Queue) -> QueueStats {
 /// # Errors
 /// - `EBADF`: `fd` is no queue of this process.
 /// - `EBUSY`: another thread is changing the queue, or this one was when it was interrupted.
+///
+/// # Examples
+/// ```
+/// # use std::os::fd::AsRawFd;
+/// let queue = kq_core::Kqueue::new()?;
+/// assert_eq!(kq_core::stats::knotes(queue.as_raw_fd())?, []);
+/// assert_eq!(kq_core::stats::knotes(-1), Err(kq_core::Errno::EBADF));
+/// # Ok::<(), kq_core::Errno>(())
+/// ```
 pub fn knotes(fd: RawFd) -> Result<Vec<KnoteInfo>> {
     let found = queue::find(fd).ok_or(Errno::EBADF)?;
     let holder = match found.rules() {
@@ -91,6 +100,15 @@ pub struct Registration {
 ///
 /// # Errors
 /// - `ENOENT`: no such descriptor, or /proc is not mounted; `EMFILE` and the like.
+///
+/// # Examples
+/// ```
+/// use kq_core::{readiness, stats};
+///
+/// let epoll = readiness::epoll_create1(0)?;
+/// assert_eq!(stats::registrations(epoll)?, []);
+/// # Ok::<(), kq_core::Errno>(())
+/// ```
 pub fn registrations(fd: RawFd) -> Result<Vec<Registration>> {
     let inner = queue::find(fd).map_or(-1, |queue| queue.inner.load(Ordering::Acquire));
     let list = epoll_list::of(fd)?.into_iter().filter(|r| r.fd != inner);

@@ -8,13 +8,12 @@
 
 use std::os::fd::RawFd;
 
-use self::gate::{syscall0, syscall1, syscall2, syscall3, syscall4, syscall5, syscall6};
 use libc::{c_int, c_uint, c_void};
 use nix::errno::Errno;
 use syscalls::Sysno;
+use syscalls::raw::{syscall1, syscall2, syscall3, syscall4, syscall5, syscall6};
 
 mod file;
-mod gate;
 mod process;
 mod signal;
 mod uring;
@@ -43,6 +42,9 @@ fn check(value: usize) -> Result<usize> {
 }
 
 /// `epoll_create1(flags)`: a new epoll descriptor.
+///
+/// # Errors
+/// Those of epoll_create1(2).
 #[inline]
 pub fn epoll_create1(flags: c_int) -> Result<RawFd> {
     // SAFETY: takes no pointer.
@@ -50,6 +52,9 @@ pub fn epoll_create1(flags: c_int) -> Result<RawFd> {
 }
 
 /// `epoll_ctl(epfd, op, fd, event)`. The kernel copies the event in, and checks the pointer.
+///
+/// # Errors
+/// Those of epoll_ctl(2).
 #[inline]
 pub fn epoll_ctl(epfd: RawFd, op: c_int, fd: RawFd, event: *const libc::epoll_event) -> Result<()> {
     // SAFETY: the kernel reads `event` with copy_from_user, which fails with EFAULT on a bad one.
@@ -64,6 +69,9 @@ pub fn epoll_ctl(epfd: RawFd, op: c_int, fd: RawFd, event: *const libc::epoll_ev
 ///
 /// # Safety
 /// As for [`epoll_pwait`].
+///
+/// # Errors
+/// Those of epoll_wait(2).
 #[inline]
 pub unsafe fn epoll_wait(
     epfd: RawFd,
@@ -92,6 +100,9 @@ pub unsafe fn epoll_wait(
 /// # Safety
 /// The kernel writes up to `maxevents` events to `events`: that memory must belong to whoever
 /// asked for this call. A pointer to nothing is EFAULT.
+///
+/// # Errors
+/// Those of epoll_pwait(2).
 #[inline]
 pub unsafe fn epoll_pwait(
     epfd: RawFd,
@@ -118,6 +129,9 @@ pub unsafe fn epoll_pwait(
 ///
 /// # Safety
 /// As for [`epoll_pwait`].
+///
+/// # Errors
+/// Those of epoll_pwait2(2).
 #[inline]
 pub unsafe fn epoll_pwait2(
     epfd: RawFd,
@@ -145,6 +159,9 @@ pub unsafe fn epoll_pwait2(
 ///
 /// # Safety
 /// As for [`ppoll`].
+///
+/// # Errors
+/// Those of poll(2).
 #[inline]
 pub unsafe fn poll_now(fds: *mut libc::pollfd, nfds: usize) -> Result<usize> {
     #[cfg(target_arch = "x86_64")]
@@ -163,6 +180,9 @@ pub unsafe fn poll_now(fds: *mut libc::pollfd, nfds: usize) -> Result<usize> {
 /// # Safety
 /// The kernel writes `revents` of `nfds` entries: they must belong to whoever asked for this call.
 /// So must `timeout`. Pointers to nothing are EFAULT.
+///
+/// # Errors
+/// Those of ppoll(2).
 #[inline]
 pub unsafe fn ppoll(
     fds: *mut libc::pollfd,
@@ -184,6 +204,9 @@ pub unsafe fn ppoll(
 }
 
 /// `close(fd)`.
+///
+/// # Errors
+/// Those of close(2).
 #[inline]
 pub fn close(fd: RawFd) -> Result<()> {
     // SAFETY: takes no pointer. That the number is ours to close is the caller's business, as it
@@ -192,6 +215,9 @@ pub fn close(fd: RawFd) -> Result<()> {
 }
 
 /// `dup3(old, new, flags)`.
+///
+/// # Errors
+/// Those of dup3(2).
 #[inline]
 pub fn dup3(old: RawFd, new: RawFd, flags: c_int) -> Result<()> {
     // SAFETY: takes no pointer. That the number is ours to replace is the caller's business.
@@ -200,6 +226,9 @@ pub fn dup3(old: RawFd, new: RawFd, flags: c_int) -> Result<()> {
 }
 
 /// `getdents64(fd, buf)`: entries of a directory, as many as fit; 0 at its end.
+///
+/// # Errors
+/// Those of getdents64(2).
 #[inline]
 pub fn getdents64(fd: RawFd, buf: &mut [u8]) -> Result<usize> {
     // SAFETY: the kernel writes at most `buf.len()` bytes to `buf`, which is borrowed mutably.
@@ -209,6 +238,9 @@ pub fn getdents64(fd: RawFd, buf: &mut [u8]) -> Result<usize> {
 }
 
 /// `read(fd, buf)`.
+///
+/// # Errors
+/// Those of read(2).
 #[inline]
 pub fn read(fd: RawFd, buf: &mut [u8]) -> Result<usize> {
     // SAFETY: the kernel writes at most `buf.len()` bytes to `buf`, which is borrowed mutably.
@@ -218,6 +250,9 @@ pub fn read(fd: RawFd, buf: &mut [u8]) -> Result<usize> {
 }
 
 /// `write(fd, buf)`.
+///
+/// # Errors
+/// Those of write(2).
 #[inline]
 pub fn write(fd: RawFd, buf: &[u8]) -> Result<usize> {
     // SAFETY: the kernel only reads `buf`, which is borrowed.
@@ -225,6 +260,9 @@ pub fn write(fd: RawFd, buf: &[u8]) -> Result<usize> {
 }
 
 /// `fcntl(fd, cmd, arg)` for the commands whose argument is a number.
+///
+/// # Errors
+/// Those of fcntl(2).
 #[inline]
 pub fn fcntl(fd: RawFd, cmd: c_int, arg: c_int) -> Result<c_int> {
     debug_assert!(matches!(
@@ -242,6 +280,9 @@ pub fn fcntl(fd: RawFd, cmd: c_int, arg: c_int) -> Result<c_int> {
 }
 
 /// `ioctl(fd, request, &mut int)` for the requests that write one int (FIONREAD, SIOCOUTQ).
+///
+/// # Errors
+/// Those of ioctl(2).
 #[inline]
 pub fn ioctl_int(fd: RawFd, request: libc::c_ulong) -> Result<c_int> {
     let mut value: c_int = 0;
@@ -254,6 +295,9 @@ pub fn ioctl_int(fd: RawFd, request: libc::c_ulong) -> Result<c_int> {
 
 /// `getsockopt(fd, level, name)` for an option of type `T`; EINVAL if the kernel's has another
 /// size than asked for and `T` would not be filled.
+///
+/// # Errors
+/// Those of getsockopt(2).
 #[inline]
 pub fn getsockopt<T: Copy + Default>(fd: RawFd, level: c_int, name: c_int) -> Result<T> {
     let mut value = T::default();
@@ -273,6 +317,9 @@ pub fn getsockopt<T: Copy + Default>(fd: RawFd, level: c_int, name: c_int) -> Re
 }
 
 /// `socket(domain, kind, protocol)`.
+///
+/// # Errors
+/// Those of socket(2).
 #[inline]
 pub fn socket(domain: c_int, kind: c_int, protocol: c_int) -> Result<RawFd> {
     // SAFETY: takes no pointer.
@@ -283,6 +330,9 @@ pub fn socket(domain: c_int, kind: c_int, protocol: c_int) -> Result<RawFd> {
 }
 
 /// `eventfd2(initval, flags)`.
+///
+/// # Errors
+/// Those of eventfd(2).
 #[inline]
 pub fn eventfd(initval: c_uint, flags: c_int) -> Result<RawFd> {
     // SAFETY: takes no pointer.
@@ -291,6 +341,9 @@ pub fn eventfd(initval: c_uint, flags: c_int) -> Result<RawFd> {
 }
 
 /// `timerfd_create(clock, flags)`.
+///
+/// # Errors
+/// Those of timerfd_create(2).
 #[inline]
 pub fn timerfd_create(clock: c_int, flags: c_int) -> Result<RawFd> {
     // SAFETY: takes no pointer.
@@ -299,6 +352,9 @@ pub fn timerfd_create(clock: c_int, flags: c_int) -> Result<RawFd> {
 }
 
 /// `timerfd_settime(fd, flags, new, NULL)`.
+///
+/// # Errors
+/// Those of timerfd_settime(2).
 #[inline]
 pub fn timerfd_settime(fd: RawFd, flags: c_int, new: &libc::itimerspec) -> Result<()> {
     // SAFETY: the kernel only reads `new`; the old value is not asked for.
@@ -315,6 +371,9 @@ pub fn timerfd_settime(fd: RawFd, flags: c_int, new: &libc::itimerspec) -> Resul
 }
 
 /// `timerfd_gettime(fd)`.
+///
+/// # Errors
+/// Those of timerfd_gettime(2).
 #[inline]
 pub fn timerfd_gettime(fd: RawFd) -> Result<libc::itimerspec> {
     let mut spec = std::mem::MaybeUninit::<libc::itimerspec>::uninit();
@@ -330,7 +389,7 @@ pub fn timerfd_gettime(fd: RawFd) -> Result<libc::itimerspec> {
 #[inline]
 pub fn getpid() -> libc::pid_t {
     // SAFETY: takes no pointer and cannot fail.
-    let pid = unsafe { syscall0(Sysno::getpid as usize) };
+    let pid = unsafe { syscalls::raw::syscall0(Sysno::getpid as usize) };
     pid as libc::pid_t
 }
 
@@ -338,7 +397,7 @@ pub fn getpid() -> libc::pid_t {
 #[inline]
 pub fn gettid() -> libc::pid_t {
     // SAFETY: takes no pointer and cannot fail.
-    let tid = unsafe { syscall0(Sysno::gettid as usize) };
+    let tid = unsafe { syscalls::raw::syscall0(Sysno::gettid as usize) };
     tid as libc::pid_t
 }
 
@@ -346,6 +405,9 @@ pub fn gettid() -> libc::pid_t {
 ///
 /// # Safety
 /// As for madvise(2): the advice must not take memory away that is in use.
+///
+/// # Errors
+/// Those of madvise(2).
 #[inline]
 pub unsafe fn madvise(addr: *mut c_void, len: usize, advice: c_int) -> Result<()> {
     // SAFETY: the caller's promise.
@@ -354,6 +416,9 @@ pub unsafe fn madvise(addr: *mut c_void, len: usize, advice: c_int) -> Result<()
 }
 
 /// `mmap` of `len` bytes of private, anonymous, writable memory, filled with zeros.
+///
+/// # Errors
+/// Those of mmap(2).
 #[inline]
 pub fn mmap_anonymous(len: usize) -> Result<*mut c_void> {
     // SAFETY: maps new memory at an address of the kernel's choice; nothing that exists is touched.
@@ -375,6 +440,9 @@ pub fn mmap_anonymous(len: usize) -> Result<*mut c_void> {
 ///
 /// # Safety
 /// The kernel writes eight bytes to `old`, unless that is null: they must belong to whoever asked.
+///
+/// # Errors
+/// Those of sigprocmask(2).
 #[inline]
 pub unsafe fn rt_sigprocmask(
     how: c_int,
@@ -400,6 +468,9 @@ pub unsafe fn rt_sigprocmask(
 /// A futex wait looks at its timeout before it looks at the number, which is not the expected one,
 /// so it never waits. (To read the pointer ourselves would be a crash where the caller is owed
 /// EFAULT.)
+///
+/// # Errors
+/// `EFAULT`: it cannot be read. `EINVAL`: it is no time.
 #[inline]
 pub fn check_timespec(time: *const libc::timespec) -> Result<()> {
     let number = 0_u32;
@@ -424,6 +495,9 @@ pub fn check_timespec(time: *const libc::timespec) -> Result<()> {
 ///
 /// # Safety
 /// As for munmap(2): nothing may use that memory any more.
+///
+/// # Errors
+/// Those of munmap(2).
 #[inline]
 pub unsafe fn munmap(addr: *mut c_void, len: usize) -> Result<()> {
     // SAFETY: the caller's promise.
@@ -431,6 +505,9 @@ pub unsafe fn munmap(addr: *mut c_void, len: usize) -> Result<()> {
 }
 
 /// `readlink(path, buf)`: the part of the target that fits.
+///
+/// # Errors
+/// Those of readlink(2).
 #[inline]
 pub fn readlink<'a>(path: &std::ffi::CStr, buf: &'a mut [u8]) -> Result<&'a [u8]> {
     let (dir, path) = (libc::AT_FDCWD as usize, path.as_ptr() as usize);
@@ -447,6 +524,9 @@ pub fn readlink<'a>(path: &std::ffi::CStr, buf: &'a mut [u8]) -> Result<&'a [u8]
 /// # Safety
 /// The kernel writes the sets and the timeout: they must belong to whoever asked for this call.
 /// Pointers to nothing are EFAULT.
+///
+/// # Errors
+/// Those of pselect(2).
 #[inline]
 pub unsafe fn pselect(
     nfds: c_int,
@@ -454,7 +534,7 @@ pub unsafe fn pselect(
     timeout: *mut libc::timespec,
     sigmask: *const libc::sigset_t,
 ) -> Result<usize> {
-    // pselect6(2): six arguments are all a system call can have, so the last two share one.
+    // pselect(2): six arguments are all a system call can have, so the last two share one.
     let mask = [sigmask as usize, SIGSET_BYTES];
     // SAFETY: the caller's promise; `mask` and what it points to are only read.
     check(unsafe {
@@ -471,6 +551,9 @@ pub unsafe fn pselect(
 }
 
 /// `close_range(first, last, 0)`, Linux 5.9; ENOSYS before.
+///
+/// # Errors
+/// Those of close_range(2).
 #[inline]
 pub fn close_range(first: c_uint, last: c_uint) -> Result<()> {
     // SAFETY: takes no pointer. As for `close`, the numbers are the caller's business.

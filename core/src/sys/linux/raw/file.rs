@@ -3,13 +3,16 @@
 use std::ffi::CStr;
 use std::os::fd::RawFd;
 
-use super::gate::{syscall1, syscall2, syscall3, syscall4, syscall5};
 use libc::{c_int, c_uint};
 use syscalls::Sysno;
+use syscalls::raw::{syscall1, syscall2, syscall3, syscall4, syscall5};
 
 use super::{Result, check};
 
 /// `fstat(fd)`.
+///
+/// # Errors
+/// Those of fstat(2).
 #[inline]
 pub fn fstat(fd: RawFd) -> Result<libc::stat> {
     let mut st = std::mem::MaybeUninit::<libc::stat>::uninit();
@@ -20,6 +23,9 @@ pub fn fstat(fd: RawFd) -> Result<libc::stat> {
 }
 
 /// `statx(fd, "", AT_EMPTY_PATH, mask)`: fstat, of what is asked for only.
+///
+/// # Errors
+/// Those of statx(2).
 #[inline]
 pub fn fstatx(fd: RawFd, mask: c_uint) -> Result<libc::statx> {
     let mut st = std::mem::MaybeUninit::<libc::statx>::uninit();
@@ -40,6 +46,9 @@ pub fn fstatx(fd: RawFd, mask: c_uint) -> Result<libc::statx> {
 }
 
 /// `fstatfs(fd)`.
+///
+/// # Errors
+/// Those of fstatfs(2).
 #[inline]
 pub fn fstatfs(fd: RawFd) -> Result<libc::statfs> {
     let mut fs = std::mem::MaybeUninit::<libc::statfs>::uninit();
@@ -50,6 +59,9 @@ pub fn fstatfs(fd: RawFd) -> Result<libc::statfs> {
 }
 
 /// `lseek(fd, 0, SEEK_CUR)`: the file offset, unmoved.
+///
+/// # Errors
+/// Those of lseek(2).
 #[inline]
 pub fn file_offset(fd: RawFd) -> Result<i64> {
     // SAFETY: takes no pointer.
@@ -58,6 +70,9 @@ pub fn file_offset(fd: RawFd) -> Result<i64> {
 }
 
 /// `lseek(fd, 0, SEEK_SET)`: to the beginning.
+///
+/// # Errors
+/// Those of lseek(2).
 #[inline]
 pub fn rewind(fd: RawFd) -> Result<()> {
     // SAFETY: takes no pointer.
@@ -66,6 +81,9 @@ pub fn rewind(fd: RawFd) -> Result<()> {
 }
 
 /// `inotify_init1(flags)`.
+///
+/// # Errors
+/// Those of inotify_init1(2).
 #[inline]
 pub fn inotify_init1(flags: c_int) -> Result<RawFd> {
     // SAFETY: takes no pointer.
@@ -73,6 +91,9 @@ pub fn inotify_init1(flags: c_int) -> Result<RawFd> {
 }
 
 /// `inotify_add_watch(fd, path, mask)`: the watch descriptor.
+///
+/// # Errors
+/// Those of inotify_add_watch(2).
 #[inline]
 pub fn inotify_add_watch(fd: RawFd, path: &CStr, mask: u32) -> Result<c_int> {
     // SAFETY: the kernel reads `path`, which ends in a NUL.
@@ -88,6 +109,9 @@ pub fn inotify_add_watch(fd: RawFd, path: &CStr, mask: u32) -> Result<c_int> {
 }
 
 /// `inotify_rm_watch(fd, wd)`.
+///
+/// # Errors
+/// Those of inotify_rm_watch(2).
 #[inline]
 pub fn inotify_rm_watch(fd: RawFd, wd: c_int) -> Result<()> {
     // SAFETY: takes no pointer.
@@ -95,6 +119,9 @@ pub fn inotify_rm_watch(fd: RawFd, wd: c_int) -> Result<()> {
 }
 
 /// `readlink("/proc/self/fd/N")`: what the kernel calls an open file; cut off where `buf` ends.
+///
+/// # Errors
+/// Those of readlink(2).
 #[inline]
 pub fn readlink_fd(fd: RawFd, buf: &mut [u8]) -> Result<&[u8]> {
     let path = format!("/proc/self/fd/{fd}\0");
@@ -112,17 +139,26 @@ pub fn readlink_fd(fd: RawFd, buf: &mut [u8]) -> Result<&[u8]> {
 }
 
 /// `open(path, O_RDONLY | O_CLOEXEC)`.
+///
+/// # Errors
+/// Those of open(2).
 #[inline]
 pub fn open_read(path: &CStr) -> Result<RawFd> {
     open(path, libc::O_RDONLY | libc::O_CLOEXEC)
 }
 
 /// `open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0666)`.
+///
+/// # Errors
+/// Those of open(2).
 pub fn open_append(path: &CStr) -> Result<RawFd> {
     open(path, libc::O_WRONLY | libc::O_APPEND | libc::O_CREAT | libc::O_CLOEXEC)
 }
 
 /// Reads the beginning of a file, as much as `buf` has room for.
+///
+/// # Errors
+/// Those of open(2) and read(2).
 pub fn read_file<'a>(path: &CStr, buf: &'a mut [u8]) -> Result<&'a [u8]> {
     let fd = open_read(path)?;
     let len = super::read(fd, buf);

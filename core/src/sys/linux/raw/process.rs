@@ -3,13 +3,16 @@
 use std::mem::MaybeUninit;
 use std::os::fd::RawFd;
 
-use super::gate::{syscall2, syscall3, syscall4, syscall5, syscall6};
 use libc::{c_int, c_void, pid_t};
 use syscalls::Sysno;
+use syscalls::raw::{syscall2, syscall3, syscall4, syscall5, syscall6};
 
 use super::{Result, check};
 
 /// `pidfd_open(pid, 0)`, Linux 5.3. The descriptor is close-on-exec.
+///
+/// # Errors
+/// Those of pidfd_open(2).
 #[inline]
 pub fn pidfd_open(pid: pid_t) -> Result<RawFd> {
     // SAFETY: takes no pointer.
@@ -17,6 +20,9 @@ pub fn pidfd_open(pid: pid_t) -> Result<RawFd> {
 }
 
 /// `pidfd_send_signal(pidfd, signal, NULL, 0)`, Linux 5.1; signal 0 only asks.
+///
+/// # Errors
+/// Those of pidfd_send_signal(2).
 #[inline]
 pub fn pidfd_send_signal(pidfd: RawFd, signal: c_int) -> Result<()> {
     // SAFETY: the pointer is null: the kernel makes up the siginfo.
@@ -27,6 +33,9 @@ pub fn pidfd_send_signal(pidfd: RawFd, signal: c_int) -> Result<()> {
 }
 
 /// `waitid(P_PIDFD, pidfd, info, options, NULL)`, Linux 5.4.
+///
+/// # Errors
+/// Those of waitid(2).
 #[inline]
 pub fn waitid_pidfd(pidfd: RawFd, options: c_int) -> Result<libc::siginfo_t> {
     // SAFETY: all zeros are a siginfo.
@@ -49,6 +58,9 @@ pub fn waitid_pidfd(pidfd: RawFd, options: c_int) -> Result<libc::siginfo_t> {
 ///
 /// # Safety
 /// The request takes a `T`, and no more than that.
+///
+/// # Errors
+/// Those of ioctl(2).
 #[inline]
 pub unsafe fn ioctl_struct<T>(fd: RawFd, request: libc::c_ulong, value: &mut T) -> Result<()> {
     let at = std::ptr::from_mut(value) as usize;
@@ -57,6 +69,9 @@ pub unsafe fn ioctl_struct<T>(fd: RawFd, request: libc::c_ulong, value: &mut T) 
 }
 
 /// `bind(fd, address, sizeof address)` of a netlink socket.
+///
+/// # Errors
+/// Those of bind(2).
 #[inline]
 pub fn bind_netlink(fd: RawFd, address: &libc::sockaddr_nl) -> Result<()> {
     let (at, len) = (std::ptr::from_ref(address) as usize, size_of_val(address));
@@ -68,6 +83,9 @@ pub fn bind_netlink(fd: RawFd, address: &libc::sockaddr_nl) -> Result<()> {
 ///
 /// # Safety
 /// Pointers in `value`, if any, are good for what the option does with them.
+///
+/// # Errors
+/// Those of setsockopt(2).
 #[inline]
 pub unsafe fn setsockopt<T>(fd: RawFd, level: c_int, name: c_int, value: &T) -> Result<()> {
     let (at, len) = (std::ptr::from_ref(value) as usize, size_of_val(value));
@@ -81,6 +99,9 @@ pub unsafe fn setsockopt<T>(fd: RawFd, level: c_int, name: c_int, value: &T) -> 
 
 /// `recvfrom(fd, buf, MSG_DONTWAIT, from)` of a netlink socket: how many bytes, and whose (0: the
 /// kernel's).
+///
+/// # Errors
+/// Those of recvfrom(2).
 #[inline]
 pub fn recv_netlink(fd: RawFd, buf: &mut [u8]) -> Result<(usize, u32)> {
     // SAFETY: all zeros are an address.

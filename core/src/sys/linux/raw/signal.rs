@@ -2,9 +2,9 @@
 
 use std::os::fd::RawFd;
 
-use super::gate::{syscall0, syscall2, syscall3, syscall4};
 use libc::{c_int, c_ulong};
 use syscalls::Sysno;
+use syscalls::raw::{syscall0, syscall2, syscall3, syscall4};
 
 use super::{Result, SIGSET_BYTES, check, rt_sigprocmask};
 
@@ -27,6 +27,9 @@ pub struct KernelAction {
 ///
 /// # Safety
 /// The new handler, if it is a function, is one that the kernel may call with these flags.
+///
+/// # Errors
+/// Those of sigaction(2).
 #[inline]
 pub unsafe fn rt_sigaction(signal: c_int, new: Option<&KernelAction>) -> Result<KernelAction> {
     let mut old = KernelAction::default();
@@ -64,6 +67,9 @@ pub fn change_mask(how: c_int, set: u64) -> u64 {
 /// # Safety
 /// The kernel reads eight bytes of `set`, and the timeout, and writes a siginfo: each is null or the
 /// caller's. Pointers to nothing are EFAULT.
+///
+/// # Errors
+/// Those of sigtimedwait(2).
 #[inline]
 pub unsafe fn rt_sigtimedwait(
     set: *const libc::sigset_t,
@@ -79,6 +85,9 @@ pub unsafe fn rt_sigtimedwait(
 }
 
 /// `signalfd4(fd, set, SFD_CLOEXEC | SFD_NONBLOCK)`: a new descriptor (-1), or another set for one.
+///
+/// # Errors
+/// Those of signalfd(2).
 #[inline]
 pub fn signalfd(fd: RawFd, set: u64) -> Result<RawFd> {
     let flags = libc::SFD_CLOEXEC | libc::SFD_NONBLOCK;
@@ -91,6 +100,9 @@ pub fn signalfd(fd: RawFd, set: u64) -> Result<RawFd> {
 }
 
 /// `tgkill(getpid(), gettid(), signal)`: to this thread.
+///
+/// # Errors
+/// Those of tgkill(2).
 #[inline]
 pub fn raise(signal: c_int) -> Result<()> {
     // SAFETY: take no pointer.
@@ -109,6 +121,9 @@ pub fn sched_yield() {
 }
 
 /// `getdents64(fd, buf)`: directory entries, as many as fit; 0 at the end.
+///
+/// # Errors
+/// Those of getdents64(2).
 #[inline]
 pub fn getdents(fd: RawFd, buf: &mut [u8]) -> Result<usize> {
     // SAFETY: the kernel writes at most `buf.len()` bytes to `buf`.

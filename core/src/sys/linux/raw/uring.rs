@@ -13,6 +13,9 @@ use syscalls::raw::{syscall2, syscall4, syscall6};
 use super::{Result, check};
 
 /// `io_uring_setup(entries, params)`.
+///
+/// # Errors
+/// Those of io_uring_setup(2).
 #[inline]
 pub fn io_uring_setup(entries: c_uint, params: &mut io_uring_params) -> Result<RawFd> {
     // SAFETY: the kernel reads and writes one struct, which is borrowed mutably.
@@ -28,6 +31,9 @@ pub fn io_uring_setup(entries: c_uint, params: &mut io_uring_params) -> Result<R
 /// # Safety
 /// What the submitted entries point to stays where it is until they are complete, and belongs to
 /// nobody else where the kernel is to write.
+///
+/// # Errors
+/// Those of io_uring_enter(2).
 #[inline]
 pub unsafe fn io_uring_enter(
     fd: RawFd,
@@ -50,6 +56,9 @@ pub unsafe fn io_uring_enter(
 }
 
 /// `io_uring_register(fd, IORING_REGISTER_FILES)`: a table of so many places for files, all empty.
+///
+/// # Errors
+/// Those of io_uring_register(2).
 #[inline]
 pub fn io_uring_register_files(fd: RawFd, places: usize) -> Result<()> {
     let empty = vec![-1_i32; places];
@@ -61,6 +70,9 @@ pub fn io_uring_register_files(fd: RawFd, places: usize) -> Result<()> {
 
 /// `io_uring_register(fd, IORING_REGISTER_FILES_UPDATE)`: puts a file into one place, or, with -1,
 /// empties it.
+///
+/// # Errors
+/// Those of io_uring_register(2).
 #[inline]
 pub fn io_uring_update_file(fd: RawFd, place: u32, file: RawFd) -> Result<()> {
     let update = io_uring_files_update { offset: place, resv: 0, fds: &raw const file as u64 };
@@ -70,6 +82,9 @@ pub fn io_uring_update_file(fd: RawFd, place: u32, file: RawFd) -> Result<()> {
 }
 
 /// `mmap` of a descriptor's memory, shared with the kernel.
+///
+/// # Errors
+/// Those of mmap(2).
 #[inline]
 pub fn mmap_shared(len: usize, fd: RawFd, offset: u64) -> Result<*mut c_void> {
     // SAFETY: maps at an address of the kernel's choice; nothing that exists is touched.

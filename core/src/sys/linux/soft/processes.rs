@@ -60,10 +60,7 @@ impl Soft {
     fn note(&mut self, pid: pid_t, what: FilterFlag) {
         if let Some(process) = self.process(key_of(pid)) {
             process.note(what.bits());
-            // What was not asked for is nothing to report.
-            if process.is_ready() {
-                self.activate(key_of(pid));
-            }
+            self.activate(key_of(pid));
         }
     }
 
