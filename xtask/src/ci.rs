@@ -27,6 +27,8 @@ pub(crate) enum Step {
     Doc,
     /// The manual pages
     Man,
+    /// That the crates which are published can be packed
+    Package,
     /// What README.md says, from scratch in a fresh clone
     Readme,
     /// libevent's regression suite, on the kernel's calls and on ours
@@ -48,6 +50,17 @@ impl Step {
             "--tests",
             "main/,et/,signal/,bufferevent/,thread/,listener/,test-*",
         ];
+        const PACKAGE: &[&str] = &[
+            "package",
+            "--quiet",
+            "--no-verify",
+            "--allow-dirty",
+            "--locked",
+            "--package=kq-core",
+            "--package=compat-epoll",
+            "--package=compat-poll",
+            "--package=compat-select",
+        ];
         match self {
             Self::Build => cargo(&["build", "--release", "--workspace", "--locked"], &[]),
             Self::Test => cargo(&["test", "--workspace", "--locked"], &[]),
@@ -56,6 +69,7 @@ impl Step {
             Self::Clippy => cargo(CLIPPY, &[]),
             Self::Doc => cargo(&["doc", "--workspace", "--no-deps", "--locked"], &[WARNINGS]),
             Self::Man => man::lint(),
+            Self::Package => cargo(PACKAGE, &[]),
             Self::Readme => readme::run(&[]),
             Self::Regress => cargo(REGRESS, &[]),
         }
