@@ -4,7 +4,7 @@
 //!   `RUSTFLAGS='--cfg kqcompat_native'` forces it, and `KQCOMPAT_NATIVE_LIB` names the shared
 //!   library that exports `kqueue` and `kevent`.
 //! - `kqcompat_layout`: whose `struct kevent` and numbers: the system's. On Linux FreeBSD's, or what
-//!   `RUSTFLAGS='--cfg kqcompat_layout="netbsd"'` says.
+//!   `KQCOMPAT_NATIVE_LAYOUT` says (`netbsd`).
 
 use std::env;
 use std::path::Path;
@@ -12,14 +12,14 @@ use std::path::Path;
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
     println!("cargo::rerun-if-env-changed=KQCOMPAT_NATIVE_LIB");
+    println!("cargo::rerun-if-env-changed=KQCOMPAT_NATIVE_LAYOUT");
     let system = env::var("CARGO_CFG_TARGET_OS").unwrap_or_default();
     if system != "linux" {
         println!("cargo::rustc-cfg=kqcompat_native");
         println!("cargo::rustc-cfg=kqcompat_layout=\"{system}\"");
     } else if env::var_os("CARGO_CFG_KQCOMPAT_NATIVE").is_some() {
-        if env::var_os("CARGO_CFG_KQCOMPAT_LAYOUT").is_none() {
-            println!("cargo::rustc-cfg=kqcompat_layout=\"freebsd\"");
-        }
+        let layout = env::var("KQCOMPAT_NATIVE_LAYOUT").unwrap_or("freebsd".to_owned());
+        println!("cargo::rustc-cfg=kqcompat_layout=\"{layout}\"");
         link();
     }
 }

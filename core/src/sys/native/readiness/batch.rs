@@ -16,9 +16,11 @@ use super::interest::{EXCEPT, FILTERS, Knote, READ, WRITE, is_complete};
 use super::probe::{self, Asked, GONE};
 
 /// The descriptors that something was fetched of, in that order.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Batch {
     ready: Vec<Ready>,
+    /// How many there may be.
+    room: usize,
     /// There was no more to be fetched.
     pub(crate) is_all: bool,
 }
@@ -33,6 +35,11 @@ struct Ready {
 }
 
 impl Batch {
+    /// Empty, for so many descriptors.
+    pub(crate) fn new(room: usize) -> Self {
+        Self { ready: Vec::new(), room, is_all: false }
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.ready.len()
     }
@@ -67,7 +74,8 @@ impl Batch {
     }
 }
 
-/// Writes an event for each descriptor of the batch that has one; returns how many.
+/// Writes an event for each descriptor of the batch that has one; returns how many, which is no more
+/// than there is room for.
 pub(crate) fn deliver(
     instance: &Instance,
     kq: RawFd,
@@ -105,6 +113,10 @@ fn add_gone(registrations: &Registrations, batch: &mut Batch) {
         return;
     }
     for (fd, registration) in &registrations.by_fd {
+        // Those that there is no room for stay ready.
+        if batch.ready.len() == batch.room {
+            return;
+        }
         if registration.gone && registration.armed {
             batch.place(*fd, registration.serial).seen.write = Some(GONE);
         }

@@ -132,7 +132,7 @@ fn collect(
     let has_gone = instance.lock().gone > 0;
     let mut left = if has_gone { Some(Duration::ZERO) } else { left };
     let mut mask = sigmask;
-    let mut batch = Batch::default();
+    let mut batch = Batch::new(room);
     loop {
         let want = (room - batch.len()).min(MOST);
         let mut raw = vec![Raw::default(); want];
