@@ -15,7 +15,7 @@ use crate::measure::Plan;
 use crate::model::{Bench, FORMAT, Run, Settings};
 use crate::{
     apachebench, clock, compare, epoll_bench, host, html, libevent, micro, pipetest, poll_table,
-    poller_bench, scale, table,
+    poller_bench, scale, soak, table,
 };
 
 /// Does what the command line says.
@@ -52,6 +52,9 @@ fn measure(cli: &Cli) -> Result<()> {
         serde_json::to_writer(io::stdout(), &poll_table::probes::probe(&ctx)?)?;
         return Ok(());
     }
+    if let Command::Soak(args) = &cli.command {
+        return soak::run(&ctx, args);
+    }
     let mut benches = run(&ctx, &cli.command)?;
     for bench in &mut benches {
         bench.notes.extend(ctx.interfaces.missing.iter().cloned());
@@ -83,7 +86,11 @@ fn run(ctx: &Ctx, command: &Command) -> Result<Vec<Bench>> {
         Command::Libevent(args) => libevent::run(ctx, args)?,
         Command::Micro(args) => micro::run(ctx, args)?,
         Command::PollTable(args) => poll_table::run(ctx, args)?,
-        Command::All | Command::Compare(_) | Command::Report(_) | Command::Probe => {
+        Command::All
+        | Command::Compare(_)
+        | Command::Report(_)
+        | Command::Probe
+        | Command::Soak(_) => {
             unreachable!("it measures nothing")
         }
     }])

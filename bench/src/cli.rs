@@ -13,6 +13,7 @@ use crate::pipetest::PipetestArgs;
 use crate::poll_table::PollTableArgs;
 use crate::poller_bench::PollerArgs;
 use crate::scale::ScaleArgs;
+use crate::soak::SoakArgs;
 
 /// Benchmarks of select, poll, epoll and kqueue: the kernel's own calls against kqcompat's.
 ///
@@ -49,6 +50,8 @@ pub(crate) enum Command {
     Apachebench(ApachebenchArgs),
     /// Every one of the above with its defaults
     All,
+    /// Connections opened, used, reset and reopened at random, every byte accounted for
+    Soak(SoakArgs),
     /// What is measured in a process of its own (started by the others)
     #[command(hide = true)]
     Probe,

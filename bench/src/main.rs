@@ -20,6 +20,7 @@ mod pipetest;
 mod poll_table;
 mod poller_bench;
 mod scale;
+mod soak;
 mod stats;
 mod table;
 mod usage;

@@ -240,6 +240,11 @@ impl Interfaces {
         self.only.is_empty() || self.only.iter().any(|o| o == name)
     }
 
+    /// Whether the command line names this interface.
+    pub(crate) fn names(&self, name: &str) -> bool {
+        self.only.iter().any(|o| o == name)
+    }
+
     /// Each native interface with those that are measured against it.
     pub(crate) fn pairs(&self) -> Vec<(&Interface, Vec<&Interface>)> {
         let native = self.all.iter().filter(|i| i.native);
