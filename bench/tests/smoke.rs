@@ -189,3 +189,15 @@ fn quick_noted(args: &[&str]) -> String {
     let run: Value = serde_json::from_slice(&out.stdout).expect("--json - prints JSON");
     run["benches"][0]["notes"].to_string()
 }
+
+#[test]
+fn a_soak_accounts_for_every_byte() {
+    build();
+    let out = bench(&["--no-build", "soak", "--connections", "2000"]);
+    let (said, why) = (String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr));
+    assert!(out.status.success(), "{}\n{said}{why}", out.status);
+    for interface in ["compat-select", "compat-poll", "compat-epoll, edge", "kqueue, edge"] {
+        let line = said.lines().find(|line| line.starts_with(&format!("{interface}:")));
+        assert!(line.is_some_and(|line| line.contains("connections")), "no {interface} in {said}");
+    }
+}

@@ -124,6 +124,23 @@ os._exit(0) if os.fork() == 0 else os.wait()
 }
 
 #[test]
+fn programs_run_natively_and_on_every_setting() {
+    let out = output(&["programs", "perl", "redis"]);
+    assert!(out.status.success(), "{}{}", stdout(&out), stderr(&out));
+    let table = stdout(&out);
+    println!("{table}");
+    let rows =
+        |program: &str| table.lines().filter(|l| l.trim_start().starts_with(program)).count();
+    // Natively and under three policies, by poll and by select; or one row that says what is missing.
+    assert!(table.contains("not installed") || rows("perl") == 8 && rows("redis") == 2, "{table}");
+    assert!(!table.contains("FAILS"), "{table}");
+
+    let refused = output(&["programs", "no-such-program"]);
+    assert_eq!(refused.status.code(), Some(2));
+    assert!(stderr(&refused).contains("haproxy"), "{}", stderr(&refused));
+}
+
+#[test]
 fn run_refuses_a_program_that_the_loader_would_not_preload_into() {
     let dir = tempfile::tempdir().unwrap();
     let (source, program) = (dir.path().join("m.c"), dir.path().join("static"));
