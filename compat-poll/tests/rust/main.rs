@@ -10,6 +10,7 @@ use std::process::ExitCode;
 
 use kq_core::hooks::all_closes_are_told;
 use kq_core::rules;
+use kq_core::test_support::defences::{leaving, untold};
 use kq_core::test_support::harness::{Rule, Suite};
 use kq_core::test_support::preload::add_rules_in_process;
 use kq_core::test_support::sets::{Call, Pair, Promise, compare_programs, entries, kernel_poll};
@@ -22,8 +23,20 @@ const TOLD: &[Rule<Ask>] = rules![random equals_the_kernel,];
 
 fn main() -> ExitCode {
     let mut suite = Suite::new();
-    add_rules_in_process(&mut suite, "untold", || {}, ask as Ask, &[UNTOLD]);
-    add_rules_in_process(&mut suite, "told", all_closes_are_told, ask as Ask, &[TOLD]);
+    add_rules_in_process(
+        &mut suite,
+        "untold",
+        || {},
+        ask as Ask,
+        &[UNTOLD, untold::RULES, leaving::RULES],
+    );
+    add_rules_in_process(
+        &mut suite,
+        "told",
+        all_closes_are_told,
+        ask as Ask,
+        &[TOLD, leaving::RULES],
+    );
     suite.run()
 }
 

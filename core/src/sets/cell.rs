@@ -291,15 +291,22 @@ fn close_inherited(epfd: RawFd) {
         return;
     }
     numbers::set_hidden(epfd, false);
-    // A wait into memory that is not there disturbs nothing: an epoll descriptor says 0 or EFAULT,
-    // anything else EINVAL or EBADF. A program that closed our number by a raw system call and put
-    // something else there shall keep that.
-    let nowhere = std::ptr::without_provenance_mut(1);
-    // SAFETY: the kernel checks the pointer; nothing of ours lies at address 1.
-    let asked = unsafe { raw::epoll_pwait(epfd, nowhere, 1, 0, std::ptr::null()) };
-    if matches!(asked, Ok(_) | Err(Errno::EFAULT)) {
+    // A program that closed our number by a raw system call and put something else there shall keep
+    // that.
+    if is_queue(epfd) {
         let _ = raw::close(epfd);
     }
+}
+
+/// Is this number an epoll descriptor?
+///
+/// A wait into memory that is not there disturbs nothing and takes nothing: an epoll descriptor says
+/// 0 or EFAULT, anything else EINVAL or EBADF.
+pub(crate) fn is_queue(fd: RawFd) -> bool {
+    let nowhere = std::ptr::without_provenance_mut(1);
+    // SAFETY: the kernel checks the pointer; nothing of ours lies at address 1.
+    let asked = unsafe { raw::epoll_pwait(fd, nowhere, 1, 0, std::ptr::null()) };
+    matches!(asked, Ok(_) | Err(Errno::EFAULT))
 }
 
 #[cfg(test)]

@@ -38,7 +38,8 @@ pub(crate) fn full_check<F: Front>(
 
 /// The kernel's call has reported entries: are those that are registered still what they were?
 pub(crate) fn repair<F: Front>(set: &mut Set, front: &mut F) {
-    if set.watch.queue().is_none() || !set.watch.may_change() {
+    // Where registrations are armed once, these are asked by number next.
+    if set.watch.once || set.watch.queue().is_none() || !set.watch.may_change() {
         return;
     }
     front.each_reported(set, &mut |set, fd| {
@@ -59,6 +60,7 @@ fn doubt_events<F: Front>(set: &mut Set, front: &mut F, events: &mut [epoll_even
     let Ok(taken) = set.watch.ready(events) else { return set.rebuild(true) };
     for event in taken {
         match set.watch.slot_of(event) {
+            None if set.watch.once => count(Count::Stale),
             None => {
                 count(Count::Stale);
                 set.rebuild(false);
@@ -66,7 +68,9 @@ fn doubt_events<F: Front>(set: &mut Set, front: &mut F, events: &mut [epoll_even
             }
             Some(slot) => {
                 let s = *set.watch.table.slot(slot);
-                if s.index == NOWHERE {
+                if set.watch.once {
+                    set.fired(slot);
+                } else if s.index == NOWHERE {
                     set.watch.drop(slot);
                 } else if !front.is_reported(set, s.index) && !set.watch.verify(slot) {
                     count(Count::Reused);

@@ -38,12 +38,18 @@ pub(crate) trait Front {
     /// Empties what the caller will be given.
     fn begin(&mut self, set: &mut Set);
 
-    /// Gives the caller an event. 0 where it maps to nothing that was asked.
+    /// Gives the caller an event, or what was asked by number.
     fn deliver(&mut self, set: &mut Set, index: u32, bits: u16) -> Delivered;
 
     /// Asks by number, and sleeps on the queue where one is given. How many results that made, and
     /// whether the queue has something.
     fn ask(&mut self, set: &mut Set, queue: Option<RawFd>, time: Time) -> Result<(usize, bool)>;
+
+    /// ppoll as the caller blocks, with the caller's mask.
+    ///
+    /// # Safety
+    /// As for [`crate::sys::linux::raw::ppoll`].
+    unsafe fn ppoll(&self, fds: *mut libc::pollfd, nfds: usize, time: Time) -> Result<usize>;
 
     /// The kernel's call over all entries with another timeout than the caller's. It writes the
     /// results where the caller wants them.

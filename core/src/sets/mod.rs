@@ -9,6 +9,7 @@
 //! object of the readiness view: that one allocates, and poll may be called in a handler that
 //! interrupted malloc.
 
+mod ask;
 mod bits;
 pub(crate) mod cell;
 mod check;
@@ -36,6 +37,8 @@ mod watch;
 
 pub(crate) use counters::forget_counters;
 pub use counters::{SetCounters, set_counters};
+#[cfg(any(test, feature = "test-support"))]
+pub(crate) use linger::LINGER;
 pub use policy::{Policy, policy, set_policy};
 pub use thread::prepare;
 pub use timeout::SelectTimeout;

@@ -274,8 +274,7 @@ impl<C: Calls> Front for PollCall<'_, C> {
 
     #[inline]
     fn deliver(&mut self, set: &mut Set, index: u32, bits: u16) -> Delivered {
-        let entry = self.read(index as usize);
-        if entry.revents != 0 {
+        if self.read(index as usize).revents != 0 {
             return Delivered::Again;
         }
         // The entry is registered for what it asks for, no less and no more, so that each event
@@ -291,47 +290,14 @@ impl<C: Calls> Front for PollCall<'_, C> {
         Delivered::Results(1)
     }
 
+    #[inline]
     fn ask(&mut self, set: &mut Set, queue: Option<RawFd>, time: Time) -> Result<(usize, bool)> {
-        if set.asked_changed {
-            set.pollfds.clear();
-            let mut room = set.pollfds.push(pollfd { fd: -1, events: libc::POLLIN, revents: 0 });
-            for at in 0..set.asked.len() {
-                let a = set.asked[at];
-                room &= set.pollfds.push(pollfd { fd: a.fd, events: a.bits as i16, revents: 0 });
-            }
-            if !room {
-                return Err(nix::errno::Errno::ENOMEM);
-            }
-            set.asked_changed = false;
-        }
-        if set.pollfds.is_empty()
-            && !set.pollfds.push(pollfd { fd: -1, events: libc::POLLIN, revents: 0 })
-        {
-            return Err(nix::errno::Errno::ENOMEM);
-        }
-        set.pollfds[0].fd = queue.unwrap_or(-1);
-        let (fds, len) = (set.pollfds.as_mut_ptr(), set.pollfds.len());
-        let ready = match time {
-            // SAFETY: an array of ours.
-            Time::Now => unsafe { raw::poll_now(fds, len) },
-            // SAFETY: an array of ours; the mask is the caller's, and only read.
-            Time::AtMost(_) => unsafe {
-                self.wait.calls.ppoll(fds, len, timespec_for(time), self.wait.sigmask)
-            },
-        }?;
-        let queue_has = set.pollfds[0].revents != 0;
-        let mut results = ready - usize::from(queue_has);
-        if results > 0 {
-            results = 0;
-            for (asked, answer) in set.asked.iter().zip(&set.pollfds[1..]) {
-                if answer.revents != 0 {
-                    // The queue may have told of it, before it was thrown away.
-                    results += usize::from(self.read(asked.index as usize).revents == 0);
-                    self.report(asked.index as usize, answer.revents as u16);
-                }
-            }
-        }
-        Ok((results, queue_has))
+        set.ask_poll(self, queue, time)
+    }
+
+    unsafe fn ppoll(&self, fds: *mut pollfd, nfds: usize, time: Time) -> Result<usize> {
+        // SAFETY: the caller's promise; the mask is the program's, and only read.
+        unsafe { self.wait.calls.ppoll(fds, nfds, timespec_for(time), self.wait.sigmask) }
     }
 
     fn whole(&mut self, _set: &mut Set, time: Time) -> Result<usize> {
@@ -339,9 +305,7 @@ impl<C: Calls> Front for PollCall<'_, C> {
             // SAFETY: the caller's own array and number of entries.
             Time::Now => unsafe { raw::poll_now(self.fds, self.len) },
             // SAFETY: as above; the mask is the caller's, and only read.
-            Time::AtMost(_) => unsafe {
-                self.wait.calls.ppoll(self.fds, self.len, timespec_for(time), self.wait.sigmask)
-            },
+            Time::AtMost(_) => unsafe { Front::ppoll(self, self.fds, self.len, time) },
         }
     }
 

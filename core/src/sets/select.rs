@@ -216,19 +216,54 @@ impl<C: Calls> SelectCall<'_, C> {
         }
     }
 
-    /// Sleeps on the queue alone.
-    fn ask_queue(&self, queue: Option<RawFd>, time: Time) -> Result<(usize, bool)> {
-        let Some(fd) = queue else { return Ok((0, false)) };
-        let mut fds = libc::pollfd { fd, events: libc::POLLIN, revents: 0 };
-        let ready = match time {
-            // SAFETY: one entry of ours.
-            Time::Now => unsafe { raw::poll_now(&mut fds, 1) },
-            // SAFETY: one entry of ours; the mask is the caller's, and only read.
+    /// Sleeps in select: poll would wake for a hang-up that maps to nothing that was asked, again
+    /// and again.
+    fn ask_select(&self, set: &mut Set, queue: Option<RawFd>, time: Time) -> Result<(usize, bool)> {
+        let highest = set.asked.iter().map(|a| a.fd).chain(queue).max().unwrap_or(0);
+        let words = highest as usize / 64 + 1;
+        let results_end = 3 * set.result_words;
+        while set.bitmaps.len() < results_end + 3 * words {
+            if !set.bitmaps.push(0) {
+                return Err(Errno::ENOMEM);
+            }
+        }
+        let (results, asking) = set.bitmaps.split_at_mut(results_end);
+        let asking = &mut asking[..3 * words];
+        zero(asking);
+        for a in set.asked.iter() {
+            for b in (0..3).filter(|&b| a.bits() & ASKS[b] != 0) {
+                asking[b * words + a.fd as usize / 64] |= 1 << (a.fd as usize % 64);
+            }
+        }
+        if let Some(fd) = queue {
+            asking[fd as usize / 64] |= 1 << (fd as usize % 64);
+        }
+        let base = asking.as_mut_ptr();
+        // SAFETY: three bitmaps of `words` words in `asking`.
+        let sets = [0, 1, 2].map(|b| unsafe { base.add(b * words) }.cast::<c_void>());
+        match time {
+            Time::Now => {
+                let mut zero = ZERO;
+                // SAFETY: bitmaps of ours.
+                unsafe { raw::pselect(highest + 1, sets, &mut zero, std::ptr::null()) }
+            }
+            // SAFETY: bitmaps of ours; the mask is the caller's, and only read.
             Time::AtMost(_) => unsafe {
-                self.wait.calls.ppoll(&mut fds, 1, timespec_for(time), self.wait.sigmask)
+                self.wait.calls.pselect(highest + 1, sets, timespec_for(time), self.wait.sigmask)
             },
         }?;
-        Ok((0, ready > 0))
+        let has = |b: usize, fd: RawFd| is_set(asking[b * words + fd as usize / 64], fd);
+        let queue_has = queue.is_some_and(|fd| has(0, fd));
+        let mut found = 0;
+        for a in set.asked.iter() {
+            for b in (0..3).filter(|&b| a.bits() & ASKS[b] != 0 && has(b, a.fd)) {
+                let result = &mut results[b * set.result_words + a.fd as usize / 64];
+                // The queue may have told of it, before it was thrown away.
+                found += usize::from(!is_set(*result, a.fd));
+                *result |= 1 << (a.fd as usize % 64);
+            }
+        }
+        Ok((found, queue_has))
     }
 }
 
@@ -341,54 +376,17 @@ impl<C: Calls> Front for SelectCall<'_, C> {
     }
 
     fn ask(&mut self, set: &mut Set, queue: Option<RawFd>, time: Time) -> Result<(usize, bool)> {
-        if set.asked.is_empty() {
-            return self.ask_queue(queue, time);
+        let known = || set.asked.iter().all(|asked| asked.state() == State::Fired);
+        if time == Time::Now || known() {
+            set.ask_poll(self, queue, time)
+        } else {
+            self.ask_select(set, queue, time)
         }
-        let highest = set.asked.iter().map(|a| a.fd).chain(queue).max().unwrap_or(0);
-        let words = highest as usize / 64 + 1;
-        let results_end = 3 * set.result_words;
-        while set.bitmaps.len() < results_end + 3 * words {
-            if !set.bitmaps.push(0) {
-                return Err(Errno::ENOMEM);
-            }
-        }
-        let (results, asking) = set.bitmaps.split_at_mut(results_end);
-        let asking = &mut asking[..3 * words];
-        zero(asking);
-        for a in set.asked.iter() {
-            for b in (0..3).filter(|&b| a.bits & ASKS[b] != 0) {
-                asking[b * words + a.fd as usize / 64] |= 1 << (a.fd as usize % 64);
-            }
-        }
-        if let Some(fd) = queue {
-            asking[fd as usize / 64] |= 1 << (fd as usize % 64);
-        }
-        let base = asking.as_mut_ptr();
-        // SAFETY: three bitmaps of `words` words in `asking`.
-        let sets = [0, 1, 2].map(|b| unsafe { base.add(b * words) }.cast::<c_void>());
-        match time {
-            Time::Now => {
-                let mut zero = ZERO;
-                // SAFETY: bitmaps of ours.
-                unsafe { raw::pselect(highest + 1, sets, &mut zero, std::ptr::null()) }
-            }
-            // SAFETY: bitmaps of ours; the mask is the caller's, and only read.
-            Time::AtMost(_) => unsafe {
-                self.wait.calls.pselect(highest + 1, sets, timespec_for(time), self.wait.sigmask)
-            },
-        }?;
-        let has = |b: usize, fd: RawFd| is_set(asking[b * words + fd as usize / 64], fd);
-        let queue_has = queue.is_some_and(|fd| has(0, fd));
-        let mut found = 0;
-        for a in set.asked.iter() {
-            for b in (0..3).filter(|&b| a.bits & ASKS[b] != 0 && has(b, a.fd)) {
-                let result = &mut results[b * set.result_words + a.fd as usize / 64];
-                // The queue may have told of it, before it was thrown away.
-                found += usize::from(!is_set(*result, a.fd));
-                *result |= 1 << (a.fd as usize % 64);
-            }
-        }
-        Ok((found, queue_has))
+    }
+
+    unsafe fn ppoll(&self, fds: *mut libc::pollfd, nfds: usize, time: Time) -> Result<usize> {
+        // SAFETY: the caller's promise; the mask is the program's, and only read.
+        unsafe { self.wait.calls.ppoll(fds, nfds, timespec_for(time), self.wait.sigmask) }
     }
 
     fn whole(&mut self, _set: &mut Set, time: Time) -> Result<usize> {

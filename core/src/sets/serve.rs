@@ -40,6 +40,10 @@ pub(crate) fn serve<F: Front>(set: &mut Set, front: &mut F, events: &mut [epoll_
     if set.dense > 0 && policy == Policy::Default {
         return hand_over_dense(set, front);
     }
+    if set.watch.once && hooks::are_complete() && set.watch.may_change() {
+        // From now on closes are told.
+        set.rebuild(false);
+    }
     if set.watch.has_notes() {
         // In a vfork child the notes are for the parent.
         if !set.watch.may_change() {
@@ -55,9 +59,6 @@ pub(crate) fn serve<F: Front>(set: &mut Set, front: &mut F, events: &mut [epoll_
     set.calls = set.calls.wrapping_add(1);
     set.enroll_some(policy);
     let outcome = choose(set, front, policy, events);
-    if !hooks::are_complete() {
-        set.end_reports();
-    }
     if set.broken {
         set.free();
     }
@@ -86,7 +87,7 @@ fn choose<F: Front>(
         Policy::Strict if !set.asked.is_empty() => return hand_over(set, front),
         Policy::Strict => {}
     }
-    if !hooks::are_complete() && !set.verify_all_reported() {
+    if !set.settle_doubts() {
         return hand_over(set, front);
     }
     if policy == Policy::Strict || about_now().saturating_sub(set.checked_at) >= set.patience() {
@@ -99,8 +100,19 @@ fn choose<F: Front>(
         }
     }
     front.begin(set);
-    let mut results = 0;
-    if policy != Policy::Strict {
+    if set.broken {
+        return hand_over(set, front);
+    }
+    let (mut results, mut queue_has) = (0, policy != Policy::Strict);
+    if !set.asked.is_empty() {
+        // One call for those and the queue.
+        let queue = if queue_has { set.watch.queue() } else { None };
+        match front.ask(set, queue, Time::Now) {
+            Ok((found, has)) => (results, queue_has) = (found, has),
+            Err(_) => return hand_over(set, front),
+        }
+    }
+    if queue_has {
         match take(set, front, policy, set.dense_limit(), events, &mut results) {
             Taken::All => {}
             Taken::Dense if policy == Policy::RegisterAtFirstSight => {}
@@ -112,12 +124,6 @@ fn choose<F: Front>(
         }
     }
     if results > 0 || (immediate && !masked) {
-        if !set.asked.is_empty() {
-            match front.ask(set, None, Time::Now) {
-                Ok((more, _)) => results += more,
-                Err(_) => return hand_over(set, front),
-            }
-        }
         return served(set, front, results);
     }
     sleep(set, front, policy, events, timeout.map(nanos))
@@ -133,9 +139,6 @@ fn hand_over_dense<F: Front>(set: &mut Set, front: &mut F) -> Outcome {
     if let Ok(ready) = result {
         set.note_kernel_reports(front, ready);
         set.note_density(ready);
-    }
-    if !hooks::are_complete() {
-        set.end_reports();
     }
     Outcome::Own(result)
 }

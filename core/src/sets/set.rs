@@ -8,12 +8,13 @@ use super::linger::LINGER;
 use super::memory::{Array, Zeroed};
 use super::policy::Policy;
 use super::table::NOWHERE;
+use super::unhooked::QUIET;
 use super::wait::Nanos;
 use super::watch::{Enrolled, POLL_BITS, Watch};
 
 /// Calls that an entry must have been there for before it is registered: one that is new at each
 /// call never is.
-const AGE: u32 = 2;
+const AGE: u16 = 2;
 
 /// See [`Set::told`].
 pub(crate) const TOLD: usize = 8;
@@ -52,18 +53,14 @@ pub(crate) struct Set {
     /// The slots whose entry left last, in a ring, and how many have left.
     pub(crate) lingering: [u32; LINGER],
     pub(crate) left: u32,
-    /// Unhooked programs: the slots that were reported at the last call, and at this one.
-    pub(crate) reported: Array<u32>,
-    pub(crate) reporting: Array<u32>,
-    /// Unhooked programs: `reported` was verified in this call.
-    pub(crate) verified: bool,
     pub(crate) calls: u32,
     pub(crate) used_at: u32,
     /// Calls for which the kernel serves, since a large part was ready.
     pub(crate) dense: u32,
     /// How many results the queue had when it was last asked.
     pub(crate) expected: usize,
-    /// Unhooked programs: each registration is to be verified before the queue serves again.
+    /// Each registration is to be compared with its file before the queue serves again (see
+    /// [`super::unhooked`]).
     pub(crate) doubted: bool,
     /// No queue is tried for until so many calls were made.
     retry_at: u32,
@@ -84,30 +81,77 @@ pub(crate) enum Kind {
     Select,
 }
 
-/// A descriptor that is asked by number.
+/// A descriptor that is asked by number. 12 bytes: before a set is registered, all of it is asked.
 #[derive(Clone, Copy, Debug)]
 #[repr(C)]
 pub(crate) struct Asked {
     pub(crate) fd: RawFd,
     pub(crate) index: u32,
-    pub(crate) bits: u16,
-    pub(crate) state: State,
-    /// The call that it came with.
-    pub(crate) born: u32,
+    /// poll's bits, and the state in two that poll does not use.
+    bits: u16,
+    /// The call that it came with, or was last ready in; the lower bits of its number.
+    seen: u16,
 }
 
 /// Why a descriptor is asked by number.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-#[repr(u16)]
 pub(crate) enum State {
     /// It is new, or its number has just been closed and opened: it will be registered if it stays.
-    New = 0,
+    New,
     /// It is not of a kind that can be registered, or stands twice in the set, or what it reports
     /// maps to nothing that was asked. Looked at again once per T.
     Unfit,
+    /// It is registered, and no longer armed (see [`super::unhooked`]).
+    Fired,
 }
 
-// SAFETY: integers, and an enum with a variant 0.
+impl Asked {
+    const UNFIT: u16 = 0x4000;
+    const FIRED: u16 = 0x8000;
+
+    pub(crate) fn bits(&self) -> u16 {
+        self.bits & POLL_BITS
+    }
+
+    pub(crate) fn state(&self) -> State {
+        match self.bits & (Self::UNFIT | Self::FIRED) {
+            0 => State::New,
+            Self::UNFIT => State::Unfit,
+            _ => State::Fired,
+        }
+    }
+
+    pub(crate) fn set_state(&mut self, state: State) {
+        self.bits = self.bits()
+            | match state {
+                State::New => 0,
+                State::Unfit => Self::UNFIT,
+                State::Fired => Self::FIRED,
+            };
+    }
+
+    /// It will be registered if it stays from this call on.
+    fn is_new_at(&mut self, call: u32) {
+        self.set_state(State::New);
+        self.is_seen_at(call);
+    }
+
+    pub(crate) fn is_seen_at(&mut self, call: u32) {
+        self.seen = call as u16;
+    }
+
+    /// Shall it be registered, or armed again?
+    fn is_ripe_at(&self, call: u32) -> bool {
+        let stayed = (call as u16).wrapping_sub(self.seen);
+        match self.state() {
+            State::New => stayed >= AGE,
+            State::Fired => stayed >= QUIET,
+            State::Unfit => false,
+        }
+    }
+}
+
+// SAFETY: integers.
 unsafe impl Zeroed for Asked {}
 
 impl Set {
@@ -130,9 +174,6 @@ impl Set {
         leaving: Array::EMPTY,
         lingering: [NOWHERE; LINGER],
         left: 0,
-        reported: Array::EMPTY,
-        reporting: Array::EMPTY,
-        verified: false,
         calls: 0,
         used_at: 0,
         dense: 0,
@@ -157,8 +198,6 @@ impl Set {
         self.pollfds.free();
         self.bitmaps.free();
         self.leaving.free();
-        self.reported.free();
-        self.reporting.free();
         *self = Self::EMPTY;
     }
 
@@ -174,8 +213,9 @@ impl Set {
     /// A descriptor is to be asked by number from now on.
     pub(crate) fn ask_for(&mut self, fd: RawFd, index: u32, bits: u16, state: State) {
         self.asked_changed = true;
-        let bits = bits & POLL_BITS;
-        self.broken |= !self.asked.push(Asked { fd, index, bits, state, born: self.calls });
+        let mut asked = Asked { fd, index, bits, seen: self.calls as u16 };
+        asked.set_state(state);
+        self.broken |= !self.asked.push(asked);
     }
 
     /// What is registered in this slot is no more, or is of another file: asks by number until the
@@ -209,11 +249,8 @@ impl Set {
             count(Count::Reused);
             self.distrust(slot, State::New);
         }
-        let born = self.calls;
-        for asked in self.asked.iter_mut().filter(|asked| asked.fd == fd) {
-            asked.state = State::New;
-            asked.born = born;
-        }
+        let calls = self.calls;
+        self.asked.iter_mut().filter(|asked| asked.fd == fd).for_each(|a| a.is_new_at(calls));
     }
 
     fn heed_any(&mut self) {
@@ -228,11 +265,9 @@ impl Set {
 
     /// Gives those a chance that could not be registered.
     pub(crate) fn reconsider(&mut self) {
-        let born = self.calls;
-        for asked in self.asked.iter_mut().filter(|asked| asked.state == State::Unfit) {
-            asked.state = State::New;
-            asked.born = born;
-        }
+        let calls = self.calls;
+        let unfit = self.asked.iter_mut().filter(|asked| asked.state() == State::Unfit);
+        unfit.for_each(|asked| asked.is_new_at(calls));
     }
 
     /// Once per T, also where the kernel serves all calls.
@@ -247,15 +282,14 @@ impl Set {
     /// registered again bit by bit. If `lost`, its descriptor is not ours to close.
     pub(crate) fn rebuild(&mut self, lost: bool) {
         count(Count::Rebuilt);
+        let calls = self.calls;
+        self.asked.iter_mut().for_each(|asked| asked.is_new_at(calls));
         for slot in 0..self.watch.table.reached() {
             let s = *self.watch.table.slot(slot);
             if s.fd >= 0 && s.index != NOWHERE {
                 self.ask_for(s.fd, s.index, s.bits, State::New);
             }
         }
-        self.reconsider();
-        self.reported.clear();
-        self.reporting.clear();
         if lost {
             self.watch.abandon();
         } else {
@@ -282,25 +316,25 @@ impl Set {
                 self.cursor = 0;
             }
             let a = self.asked[self.cursor];
-            let ripe = all || self.calls.wrapping_sub(a.born) >= AGE;
-            if a.state != State::New || !ripe {
+            let ripe = if all { a.state() != State::Unfit } else { a.is_ripe_at(self.calls) };
+            if !ripe {
                 self.cursor += 1;
                 continue;
             }
             if !*allowed.get_or_insert_with(|| self.watch.may_change()) {
                 return;
             }
-            match self.watch.enroll(a.fd, a.index, a.bits) {
+            match self.watch.enroll(&a) {
                 Enrolled::Yes => {
                     self.asked.swap_remove(self.cursor);
                     self.asked_changed = true;
                 }
                 Enrolled::Unfit | Enrolled::Twice => {
-                    self.asked[self.cursor].state = State::Unfit;
+                    self.asked[self.cursor].set_state(State::Unfit);
                     self.cursor += 1;
                 }
-                Enrolled::Later => {
-                    self.asked[self.cursor].born = self.calls;
+                Enrolled::Another | Enrolled::Later => {
+                    self.asked[self.cursor].is_new_at(self.calls);
                     self.cursor += 1;
                 }
                 Enrolled::Lost => return self.rebuild(true),

@@ -24,14 +24,11 @@ pub(crate) struct Slot {
     /// Unlike that of every other registration of this queue, so that an event of one that is over
     /// is told from an event of this.
     pub(crate) serial: u32,
-    /// What it is registered for: poll's bits, and [`CHECKED`].
+    /// What it is registered for: poll's bits.
     pub(crate) bits: u16,
     /// The number's generation when it was registered.
     pub(crate) generation: u16,
 }
-
-/// In [`Slot::bits`], among poll's unused bits: was compared with the number's file in this call.
-pub(crate) const CHECKED: u16 = 0x4000;
 
 /// See the module.
 #[derive(Debug)]

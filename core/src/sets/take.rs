@@ -2,14 +2,11 @@
 
 use libc::epoll_event;
 
-use crate::hooks;
-
 use super::counters::{Count, count};
-use super::front::{Delivered, Front};
+use super::front::{Delivered, Front, Time};
 use super::policy::Policy;
 use super::set::{Set, State};
 use super::table::NOWHERE;
-use super::unhooked::Verified;
 
 /// How far it went.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -32,8 +29,7 @@ pub(crate) fn take<F: Front>(
 ) -> Taken {
     let all = policy == Policy::RegisterAtFirstSight;
     let limit = if all { usize::MAX } else { limit };
-    let unhooked = !hooks::are_complete();
-    let (mut rebuilt, mut room) = (0, 0);
+    let (mut rebuilt, mut room, mut fired) = (0, 0, 0);
     'round: loop {
         if set.watch.queue().is_none() {
             return Taken::All;
@@ -52,6 +48,10 @@ pub(crate) fn take<F: Front>(
                 // A registration that ended without being deleted: its number means another file,
                 // and a dup of the old one lives on. It cannot be addressed, so the queue goes.
                 count(Count::Stale);
+                if set.watch.once {
+                    // It has ended itself now.
+                    continue;
+                }
                 rebuilt += 1;
                 if !recover(set, false) || set.broken || !all || rebuilt > 3 {
                     return Taken::Failed;
@@ -59,12 +59,10 @@ pub(crate) fn take<F: Front>(
                 set.enroll_some(policy);
                 continue 'round;
             };
-            if unhooked {
-                match set.verify_or_distrust(slot) {
-                    Verified::Same => {}
-                    Verified::Distrusted => continue,
-                    Verified::Failed => return Taken::Failed,
-                }
+            if set.watch.once {
+                set.fired(slot);
+                fired += 1;
+                continue;
             }
             let index = set.watch.table.slot(slot).index;
             if index == NOWHERE {
@@ -76,12 +74,7 @@ pub(crate) fn take<F: Front>(
                 continue;
             }
             match front.deliver(set, index, event.events as u16) {
-                Delivered::Results(more) => {
-                    *results += more;
-                    if unhooked && !set.reporting.push(slot) {
-                        return Taken::Failed;
-                    }
-                }
+                Delivered::Results(more) => *results += more,
                 Delivered::Again => again = true,
                 Delivered::Nothing => {
                     // It would wake us for ever. Asked by number it does not: select knows what
@@ -93,16 +86,24 @@ pub(crate) fn take<F: Front>(
                 }
             }
         }
-        if *results > limit {
+        if *results + fired > limit {
             return Taken::Dense;
         }
         // Level-triggered events go to the end of the queue's list, so one that comes again says
         // that all have come.
         if !full || again {
-            set.expected = *results;
-            return Taken::All;
+            set.expected = *results + fired;
+            break;
         }
     }
+    // What fired, or became another, is asked by number.
+    if set.asked_changed && !set.asked.is_empty() {
+        match front.ask(set, None, Time::Now) {
+            Ok((more, _)) => *results += more,
+            Err(_) => return Taken::Failed,
+        }
+    }
+    Taken::All
 }
 
 /// How many events to ask for, when `before` were asked for in the round before: one more than are

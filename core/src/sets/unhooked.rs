@@ -1,119 +1,69 @@
-//! Programs whose closes nobody tells of: what was reported is compared with its number's file
-//! before the thread relies on its registration again.
+//! Programs whose closes nobody tells of.
 //!
-//! A program closes what was reported to it, rarely anything else. So it is enough to ask the kernel
-//! about these registrations, by EPOLL_CTL_MOD, whose ENOENT tells; closes of others are found out
-//! once per T (see [`super::check`]).
-
-use crate::hooks;
+//! A number that was closed and opened again is another file, and an event may be of the old one,
+//! which a dup keeps alive. A program closes what was reported to it, rarely anything else. So a queue
+//! of such a program is armed *once* (EPOLLONESHOT): an event ends the registration's watch, and says
+//! no more than where to look. The descriptor is asked by number from then on, in the very call that
+//! also asks the queue: the answer is the kernel's own, about whatever file the number means now.
+//! When it has been quiet for some calls, EPOLL_CTL_MOD arms it again, and its ENOENT tells another
+//! file. Closes of numbers that were not reported are found out once per T (see [`super::check`]).
+//!
+//! (To compare what was reported by EPOLL_CTL_MOD at each call, and leave it armed, was tried: a
+//! second system call in every call.)
 
 use super::counters::{Count, count};
 use super::front::Front;
 use super::set::{Set, State};
-use super::table::CHECKED;
+use super::table::NOWHERE;
 
-/// What a comparison of a registration with its number's file said.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum Verified {
-    Same,
-    /// It was another: it is asked by number now.
-    Distrusted,
-    /// It was another, and the queue may not be changed here.
-    Failed,
-}
+/// So many calls without a report, and a registration is armed again. To ask costs some 30 ns at
+/// each call, to arm 200 once.
+pub(crate) const QUIET: u16 = 8;
 
 impl Set {
-    /// Unhooked programs: what the kernel reported may be closed before the next call, too.
+    /// A registration that was armed once has told of something.
+    pub(crate) fn fired(&mut self, slot: u32) {
+        let s = *self.watch.table.slot(slot);
+        self.watch.forget(slot);
+        if s.index != NOWHERE {
+            self.ask_for(s.fd, s.index, s.bits, State::Fired);
+        }
+    }
+
+    /// What the kernel's own call reported may be closed before the next one, too: it is asked by
+    /// number. Its registration is still armed; when that fires, nobody knows it any more.
     pub(crate) fn note_kernel_reports<F: Front>(&mut self, front: &F, ready: usize) {
-        if hooks::are_complete() || ready == 0 || self.watch.table.len() == 0 || self.doubted {
+        if !self.watch.once || ready == 0 || self.watch.table.len() == 0 || self.doubted {
             return;
         }
-        if ready > self.dense_limit() || self.reported.len() > self.entries {
+        if ready > self.dense_limit() {
             self.doubted = true;
             return;
         }
         front.each_reported(self, &mut |set, fd| {
-            if let Some(slot) = set.watch.table.find(fd)
-                && !set.reporting.push(slot)
-            {
-                set.doubted = true;
+            if let Some(slot) = set.watch.table.find(fd) {
+                set.fired(slot);
             }
         });
     }
 
-    /// Unhooked programs: verifies what was reported since the queue last served.
+    /// The kernel's own calls have reported so much that each registration is to be compared with its
+    /// number's file before the queue serves again. False where the queue may not be changed here.
     #[must_use]
-    pub(crate) fn verify_all_reported(&mut self) -> bool {
+    pub(crate) fn settle_doubts(&mut self) -> bool {
         if !self.doubted {
-            return self.verify_reported();
-        }
-        for slot in 0..self.watch.table.reached() {
-            if self.watch.table.slot(slot).fd >= 0
-                && self.verify_or_distrust(slot) == Verified::Failed
-            {
-                return false;
-            }
-        }
-        for slot in 0..self.watch.table.reached() {
-            self.watch.table.slot(slot).bits &= !CHECKED;
-        }
-        self.doubted = false;
-        self.verified = true;
-        true
-    }
-
-    /// Unhooked programs: what was reported at the last call may have been closed since, and its
-    /// number be another file. Asks the kernel, whose ENOENT tells. False where
-    /// the queue may not be changed here.
-    fn verify_reported(&mut self) -> bool {
-        self.verified = true;
-        for at in 0..self.reported.len() {
-            let slot = self.reported[at];
-            if self.watch.table.is_live(slot) && self.verify_or_distrust(slot) == Verified::Failed {
-                self.doubted = true;
-                return false;
-            }
-        }
-        true
-    }
-
-    /// Compares a slot's registration with its number's file, once in a call.
-    pub(crate) fn verify_or_distrust(&mut self, slot: u32) -> Verified {
-        if self.watch.table.slot(slot).bits & CHECKED != 0 {
-            return Verified::Same;
-        }
-        if self.watch.verify(slot) {
-            self.watch.table.slot(slot).bits |= CHECKED;
-            return Verified::Same;
+            return true;
         }
         if !self.watch.may_change() {
-            return Verified::Failed;
+            return false;
         }
-        count(Count::Reused);
-        self.distrust(slot, State::New);
-        Verified::Distrusted
-    }
-
-    /// The call is over: what it reported is what the next one verifies, and what was not verified.
-    pub(crate) fn end_reports(&mut self) {
-        if !std::mem::take(&mut self.verified) {
-            for at in 0..self.reporting.len() {
-                let slot = self.reporting[at];
-                self.doubted |= !self.reported.push(slot);
-            }
-            self.reporting.clear();
-            return;
-        }
-        for at in 0..self.reported.len() + self.reporting.len() {
-            let slot = match self.reported.get(at) {
-                Some(&slot) => slot,
-                None => self.reporting[at - self.reported.len()],
-            };
-            if let Some(slot) = self.watch.table.get(slot) {
-                slot.bits &= !CHECKED;
+        for slot in 0..self.watch.table.reached() {
+            if self.watch.table.slot(slot).fd >= 0 && !self.watch.verify(slot) {
+                count(Count::Reused);
+                self.distrust(slot, State::New);
             }
         }
-        std::mem::swap(&mut self.reported, &mut self.reporting);
-        self.reporting.clear();
+        self.doubted = false;
+        true
     }
 }

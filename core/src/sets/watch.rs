@@ -5,14 +5,15 @@ use std::ptr::null;
 
 use nix::errno::Errno;
 
-use crate::hooks::numbers;
 use crate::hooks::process::{self, Whose};
+use crate::hooks::{self, numbers};
 use crate::sys::linux::raw;
 
-use super::cell::{Cell, Notes};
+use super::cell::{self, Cell, Notes};
 use super::counters::{self, Count};
 use super::fit::is_fit;
-use super::table::{CHECKED, Slot, Table};
+use super::set::{Asked, State};
+use super::table::{Slot, Table};
 
 /// poll's own bits (POLLNVAL is the kernel's alone to set): others must not reach a registration,
 /// where they would mean something else. 0x2000 is POLLRDHUP.
@@ -24,6 +25,8 @@ pub(crate) struct Watch {
     cell: Option<&'static Cell>,
     epfd: RawFd,
     serial: u32,
+    /// Registrations are armed once: no close is told (see [`super::unhooked`]).
+    pub(crate) once: bool,
     pub(crate) table: Table,
 }
 
@@ -37,6 +40,8 @@ pub(crate) enum Enrolled {
     Twice,
     /// A close is under way: another time.
     Later,
+    /// It had a registration that fired, and its number is of another file by now.
+    Another,
     /// There is no queue to be had.
     NoQueue,
     /// The queue's descriptor is not ours any more.
@@ -44,7 +49,8 @@ pub(crate) enum Enrolled {
 }
 
 impl Watch {
-    pub(crate) const EMPTY: Self = Self { cell: None, epfd: -1, serial: 0, table: Table::EMPTY };
+    pub(crate) const EMPTY: Self =
+        Self { cell: None, epfd: -1, serial: 0, once: false, table: Table::EMPTY };
 
     /// The queue's descriptor, if there is a queue.
     pub(crate) fn queue(&self) -> Option<RawFd> {
@@ -76,6 +82,7 @@ impl Watch {
             counters::count(Count::Queues);
             self.cell = Some(cell);
             self.epfd = epfd;
+            self.once = !hooks::are_complete();
         }
         true
     }
@@ -87,6 +94,7 @@ impl Watch {
             cell.let_go();
         }
         self.epfd = -1;
+        self.once = false;
         self.table.clear();
     }
 
@@ -98,12 +106,13 @@ impl Watch {
         self.close();
     }
 
-    /// Registers a descriptor.
+    /// Registers a descriptor, or arms its registration again.
     ///
     /// Between the look at the number's word before and the one after the registration no close can
     /// have passed unseen. Where one did pass, the registration, whichever file it was made on, is
     /// taken back.
-    pub(crate) fn enroll(&mut self, fd: RawFd, index: u32, bits: u16) -> Enrolled {
+    pub(crate) fn enroll(&mut self, asked: &Asked) -> Enrolled {
+        let (fd, index, bits) = (asked.fd, asked.index, asked.bits());
         if numbers::get(fd).is_none() {
             return Enrolled::Unfit;
         }
@@ -115,7 +124,8 @@ impl Watch {
         }
         let Some(cell) = self.cell else { return Enrolled::NoQueue };
         let Some(number) = numbers::take(fd, cell.id()) else { return Enrolled::Later };
-        if !is_fit(fd) {
+        let has_fired = asked.state() == State::Fired;
+        if !has_fired && !is_fit(fd) {
             return Enrolled::Unfit;
         }
         self.serial = self.serial.wrapping_add(1);
@@ -124,27 +134,43 @@ impl Watch {
         let Some(slot) = self.table.insert(Slot { fd, index, serial, bits, generation }) else {
             return Enrolled::Unfit;
         };
-        let event = event(bits, slot, serial);
-        let added = match raw::epoll_ctl(self.epfd, libc::EPOLL_CTL_ADD, fd, &event) {
-            // A registration of ours that could not be deleted, of the same file.
-            Err(Errno::EEXIST) => raw::epoll_ctl(self.epfd, libc::EPOLL_CTL_MOD, fd, &event),
-            other => other,
+        let added = if has_fired {
+            self.control(libc::EPOLL_CTL_MOD, slot)
+        } else {
+            match self.control(libc::EPOLL_CTL_ADD, slot) {
+                // A registration of ours that is not armed, or could not be deleted, of the same
+                // file.
+                Err(Errno::EEXIST) => self.control(libc::EPOLL_CTL_MOD, slot),
+                other => other,
+            }
         };
         if added.is_err() {
             self.table.remove(slot);
-            return if self.is_alive() { Enrolled::Unfit } else { Enrolled::Lost };
+            return match has_fired {
+                _ if !cell::is_queue(self.epfd) => Enrolled::Lost,
+                true => Enrolled::Another,
+                false => Enrolled::Unfit,
+            };
         }
         if !self.is_trusted(slot) {
             self.drop(slot);
             return Enrolled::Later;
         }
-        counters::count(Count::Registered);
+        if !has_fired {
+            counters::count(Count::Registered);
+        }
         Enrolled::Yes
     }
 
-    /// Is the queue's descriptor still a queue?
-    fn is_alive(&self) -> bool {
-        self.ready(&mut [libc::epoll_event { events: 0, u64: 0 }]).is_ok()
+    /// epoll_ctl on a slot's descriptor, with the slot and its serial as the token.
+    fn control(&mut self, op: i32, slot: u32) -> raw::Result<()> {
+        let s = self.table.slot(slot);
+        let once = if self.once { libc::EPOLLONESHOT as u32 } else { 0 };
+        let event = libc::epoll_event {
+            events: u32::from(s.bits & POLL_BITS) | once,
+            u64: u64::from(slot) | u64::from(s.serial) << 32,
+        };
+        raw::epoll_ctl(self.epfd, op, s.fd, &event)
     }
 
     /// Was the number neither closed since it was registered, nor is it being closed now?
@@ -158,6 +184,12 @@ impl Watch {
     pub(crate) fn drop(&mut self, slot: u32) {
         let fd = self.table.slot(slot).fd;
         let _ = raw::epoll_ctl(self.epfd, libc::EPOLL_CTL_DEL, fd, null());
+        self.forget(slot);
+    }
+
+    /// A registration is over for us, and stays in the kernel unarmed or to fire once more.
+    pub(crate) fn forget(&mut self, slot: u32) {
+        let fd = self.table.slot(slot).fd;
         if let Some(cell) = self.cell {
             numbers::release(fd, cell.id());
         }
@@ -168,17 +200,14 @@ impl Watch {
     /// registered any more: it was closed unseen, and may be another file.
     #[must_use]
     pub(crate) fn modify(&mut self, slot: u32, bits: u16) -> bool {
-        let s = self.table.slot(slot);
-        s.bits = bits | s.bits & CHECKED;
-        let (fd, event) = (s.fd, event(bits, slot, s.serial));
-        raw::epoll_ctl(self.epfd, libc::EPOLL_CTL_MOD, fd, &event).is_ok()
+        self.table.slot(slot).bits = bits;
+        self.control(libc::EPOLL_CTL_MOD, slot).is_ok()
     }
 
     /// Is the number still the file that was registered?
     #[must_use]
     pub(crate) fn verify(&mut self, slot: u32) -> bool {
-        let bits = self.table.slot(slot).bits & !CHECKED;
-        self.modify(slot, bits)
+        self.control(libc::EPOLL_CTL_MOD, slot).is_ok()
     }
 
     /// Takes what is ready, without waiting.
@@ -204,10 +233,4 @@ impl Watch {
         let slot = self.table.get(number)?;
         (slot.fd >= 0 && slot.serial == serial).then_some(number)
     }
-}
-
-/// The kernel's registration: the bits, and the slot with its serial as the token.
-fn event(bits: u16, slot: u32, serial: u32) -> libc::epoll_event {
-    let events = u32::from(bits & POLL_BITS);
-    libc::epoll_event { events, u64: u64::from(slot) | u64::from(serial) << 32 }
 }

@@ -4,7 +4,7 @@ mod random;
 
 use std::process::ExitCode;
 
-use kq_core::test_support::defences::{calls, closes};
+use kq_core::test_support::defences::{calls, closes, leaving};
 use kq_core::test_support::preload::run;
 use kq_core::test_support::watched::{Ask, Watched};
 
@@ -12,6 +12,6 @@ fn main() -> ExitCode {
     run(
         "libkqcompat_select.so",
         Watched::select as Ask,
-        &[closes::RULES, calls::RULES, random::RULES],
+        &[closes::RULES, calls::RULES, leaving::RULES, random::RULES],
     )
 }

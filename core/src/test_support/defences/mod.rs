@@ -3,3 +3,5 @@
 
 pub mod calls;
 pub mod closes;
+pub mod leaving;
+pub mod untold;
