@@ -49,7 +49,7 @@ impl Fixture {
 
     /// Applies one change.
     pub(crate) fn apply_with(&self, flags: EvFlags, udata: isize) -> Result<(), Errno> {
-        apply(&self.kq, &[self.change(flags, udata)])
+        self.subject.apply(&self.kq, &self.change(flags, udata))
     }
 
     pub(crate) fn trigger(&mut self) {

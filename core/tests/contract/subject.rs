@@ -1,8 +1,9 @@
 //! What a filter has to offer to be put through the contracts.
 
-use kq_core::{EventFilter, FilterFlag, KEvent, Kqueue};
+use kq_core::{Errno, EventFilter, FilterFlag, KEvent, Kqueue};
 
-use super::subjects::{descriptor, file, timer, user};
+use super::fixture::apply;
+use super::subjects::{aio, descriptor, file, timer, user};
 
 /// One source of events, fresh and quiet.
 pub(crate) trait Subject: Send {
@@ -15,6 +16,11 @@ pub(crate) trait Subject: Send {
     /// `fflags` and `data` of a change; `adding` if it is an EV_ADD.
     fn terms(&self, _adding: bool) -> (FilterFlag, isize) {
         (FilterFlag::empty(), 0)
+    }
+
+    /// Applies a change of its knote.
+    fn apply(&self, kq: &Kqueue, change: &KEvent) -> Result<(), Errno> {
+        apply(kq, &[*change])
     }
 
     /// Brings new activity, after which the condition holds. The kernel knows of it on return.
@@ -49,6 +55,12 @@ pub(crate) enum Need {
     OneWake,
     /// The ident is a descriptor.
     Descriptor,
+    /// A knote can be added by kevent(), in any queue.
+    Adding,
+    /// A knote can be given any flags when it is added.
+    Flags,
+    /// Its events have no flag of the system's.
+    Plain,
 }
 
 /// A kind of subject.
@@ -69,6 +81,9 @@ impl Kind {
 }
 
 const NOT_BY_NUMBER: (Need, &str) = (Need::Descriptor, "its ident is not a descriptor");
+
+const BY_REQUEST: &str =
+    "a knote comes with its request, and belongs to one queue; kevent() says EPERM";
 
 /// Every filter, on every kind of source that differs.
 pub(crate) const SUBJECTS: &[Kind] = &[
@@ -99,6 +114,28 @@ pub(crate) const SUBJECTS: &[Kind] = &[
         lacks: &[
             (Need::Before, "what happened before there was a knote is not told"),
             (Need::Quench, "what has happened has happened"),
+        ],
+    },
+    Kind {
+        name: "AIO",
+        make: aio::aio,
+        lacks: &[
+            NOT_BY_NUMBER,
+            (Need::Adding, BY_REQUEST),
+            (Need::Quench, "what is over is over; aio_return takes the knote too"),
+            (Need::Again, "a request is over once"),
+            (Need::Plain, "EV_EOF says that the request is over, as on FreeBSD"),
+        ],
+    },
+    Kind {
+        name: "LIO",
+        make: aio::lio,
+        lacks: &[
+            NOT_BY_NUMBER,
+            (Need::Adding, BY_REQUEST),
+            (Need::Flags, "the knote of a list begins without flags, as on FreeBSD"),
+            (Need::Quench, "what is over is over; aio_return takes the knote too"),
+            (Need::Again, "a request is over once"),
         ],
     },
     Kind { name: "USER", make: user::user, lacks: &[NOT_BY_NUMBER] },

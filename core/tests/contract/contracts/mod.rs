@@ -8,7 +8,9 @@ mod threads;
 
 use super::fixture::Fixture;
 use super::subject::Kind;
-use super::subject::Need::{self, Again, Before, Descriptor, Idle, Level, OneWake, Quench, Rest};
+use super::subject::Need::{
+    self, Adding, Again, Before, Descriptor, Flags, Idle, Level, OneWake, Plain, Quench, Rest,
+};
 
 /// One thing that holds for every knote.
 pub(crate) struct Contract {
@@ -41,7 +43,7 @@ macro_rules! contracts {
 contracts! {
     changes::add [Idle] "silent until the condition holds, then one event with ident, filter, udata and data",
     changes::add_when_it_holds [Before] "a condition that holds already is reported at once",
-    changes::add_and_wait_in_one_call [Before] "changes are applied before events are looked for; both lists may be one memory",
+    changes::add_and_wait_in_one_call [Before, Adding] "changes are applied before events are looked for; both lists may be one memory",
     changes::delete [] "a deleted knote is silent, even if it was ready, and a second EV_DELETE is ENOENT",
     changes::absent [] "EV_DELETE, EV_ENABLE, EV_DISABLE and a bare change of an absent knote are ENOENT",
     changes::disable_and_enable [Idle, Rest] "a disabled knote is silent, also from outside; EV_ENABLE delivers what holds by then",
@@ -50,29 +52,29 @@ contracts! {
     changes::enable_with_disable [] "EV_ENABLE|EV_DISABLE is EINVAL and changes nothing",
     changes::one_knote_an_ident [] "EV_ADD of a knote that is there changes it: there is still one",
     changes::udata [Before, Level] "udata comes back as it is, every EV_ADD and EV_ENABLE replaces it, EV_KEEPUDATA keeps it",
-    changes::extensions [Before, Level] "ext passes through",
-    changes::error_as_event [] "a change that fails is an event with EV_ERROR and errno; without room the call fails and later changes are not applied",
-    changes::receipt [Before] "EV_RECEIPT answers with EV_ERROR and 0, and drains no events",
+    changes::extensions [Before, Level, Adding] "ext passes through",
+    changes::error_as_event [Adding] "a change that fails is an event with EV_ERROR and errno; without room the call fails and later changes are not applied",
+    changes::receipt [Before, Adding] "EV_RECEIPT answers with EV_ERROR and 0, and drains no events",
     flags::level [Level, Quench, Before] "reported at each wait while the condition holds, silent when it has ended",
     flags::gone_before_retrieval [Quench, Idle] "a condition that ended before the wait is not reported",
-    flags::oneshot [Before] "EV_ONESHOT reports once; then the knote is gone, and can be added again",
+    flags::oneshot [Before, Flags] "EV_ONESHOT reports once; then the knote is gone, and can be added again",
     flags::clear [Idle, Again, Rest] "EV_CLEAR reports each activity once",
-    flags::clear_by_another_change [Before, Rest] "EV_CLEAR reports again after EV_ADD or EV_ENABLE if the condition still holds",
-    flags::a_readd_does_not_turn_clear [Before, Level] "a second EV_ADD neither turns EV_CLEAR on nor off",
-    flags::dispatch [Before, Level] "EV_DISPATCH reports once; then the knote is disabled, until EV_ENABLE",
-    flags::dispatch_then_delete [Before] "a knote that EV_DISPATCH has disabled can be deleted",
-    flags::dispatch_with_oneshot [Before] "EV_DISPATCH|EV_ONESHOT is oneshot",
+    flags::clear_by_another_change [Before, Rest, Flags] "EV_CLEAR reports again after EV_ADD or EV_ENABLE if the condition still holds",
+    flags::a_readd_does_not_turn_clear [Before, Level, Flags] "a second EV_ADD neither turns EV_CLEAR on nor off",
+    flags::dispatch [Before, Level, Flags] "EV_DISPATCH reports once; then the knote is disabled, until EV_ENABLE",
+    flags::dispatch_then_delete [Before, Flags] "a knote that EV_DISPATCH has disabled can be deleted",
+    flags::dispatch_with_oneshot [Before, Flags] "EV_DISPATCH|EV_ONESHOT is oneshot",
     flags::dispatch_with_clear [Idle, Again, Quench] "EV_DISPATCH|EV_CLEAR reports once an EV_ENABLE",
     flags::force_oneshot [Idle] "EV_FORCEONESHOT reports a knote whose condition does not hold, once",
-    flags::returned_flags [Before] "events carry the knote's EV_CLEAR, EV_ONESHOT and EV_DISPATCH, and no orders",
-    queues::two_queues [Idle, Rest] "every queue that watches is told, and keeps its own flags",
-    queues::delete_in_one_queue [Before, Level] "EV_DELETE in one queue leaves the other's knote alone",
+    flags::returned_flags [Before, Flags, Plain] "events carry the knote's EV_CLEAR, EV_ONESHOT and EV_DISPATCH, and no orders",
+    queues::two_queues [Idle, Rest, Adding] "every queue that watches is told, and keeps its own flags",
+    queues::delete_in_one_queue [Before, Level, Adding] "EV_DELETE in one queue leaves the other's knote alone",
     queues::one_slot_starves_nobody [Before, Level] "with room for one event, ready knotes take turns",
     queues::polled_from_outside [Idle, Quench, Level] "the queue's descriptor is readable if, and only if, an event is ready",
     queues::nested [Idle, Quench, Level] "a queue watched by another is readable there when it has an event",
     queues::nested_in_epoll [Before, Level] "an epoll set that watches the queue is told",
     queues::fork [Idle] "a forked child has no queue; the parent's knotes are unharmed",
-    queues::closed_queue_is_no_queue [] "after close, the number is EBADF",
+    queues::closed_queue_is_no_queue [Adding] "after close, the number is EBADF",
     threads::wakes_a_waiter [Idle] "activity wakes a thread that waits without a timeout",
     threads::adding_wakes_a_waiter [Before] "EV_ADD of a condition that holds wakes a thread that waits",
     threads::enabling_wakes_a_waiter [Before] "EV_ENABLE of a condition that holds wakes a thread that waits",
@@ -83,8 +85,8 @@ contracts! {
     threads::clear_goes_to_one [Idle, Again, Rest, Quench, OneWake] "with many waiters each activity of an EV_CLEAR knote is delivered once",
     threads::delete_races_with_waiters [Before, Level] "no wait that begins after EV_DELETE returns the knote",
     threads::disable_races_with_waiters [Before, Level] "no wait that begins after EV_DISABLE returns the knote",
-    threads::close_wakes_waiters [Idle] "closing a queue ends the waits on it with EBADF",
-    queues::duplicates [Before, Level] "a duplicate of the queue's descriptor is the queue, also when the first number is closed",
+    threads::close_wakes_waiters [Idle, Adding] "closing a queue ends the waits on it with EBADF",
+    queues::duplicates [Before, Level, Adding] "a duplicate of the queue's descriptor is the queue, also when the first number is closed",
     numbers::close_drops_the_knote [Descriptor, Before] "closing the number drops its knote, even while a duplicate lives",
     numbers::reused_number [Descriptor, Before] "a number taken over by another file has no knote, and can be added",
     numbers::raw_close_does_not_spin [Descriptor, Before, Level] "a close that nobody told of leaves the other knotes going and nothing spinning",

@@ -1,5 +1,6 @@
 //! The sources of events, by filter.
 
+pub(crate) mod aio;
 pub(crate) mod descriptor;
 pub(crate) mod file;
 pub(crate) mod timer;
