@@ -3,7 +3,7 @@
 use kq_core::{Errno, EventFilter, FilterFlag, KEvent, Kqueue};
 
 use super::fixture::apply;
-use super::subjects::{aio, descriptor, file, timer, user};
+use super::subjects::{aio, descriptor, file, process, system, timer, user};
 
 /// One source of events, fresh and quiet.
 pub(crate) trait Subject: Send {
@@ -59,6 +59,8 @@ pub(crate) enum Need {
     Adding,
     /// A knote can be given any flags when it is added.
     Flags,
+    /// A knote stays after its event.
+    Stays,
     /// Its events have no flag of the system's.
     Plain,
 }
@@ -75,6 +77,11 @@ pub(crate) struct Kind {
 }
 
 impl Kind {
+    /// Whether each contract is to be run in a process of its own.
+    pub(crate) fn is_of_the_process(&self) -> bool {
+        matches!(self.name, "SIGNAL" | "FS")
+    }
+
     pub(crate) fn reason(&self, need: Need) -> Option<&'static str> {
         self.lacks.iter().find(|(lack, _)| *lack == need).map(|(_, why)| *why)
     }
@@ -82,6 +89,8 @@ impl Kind {
 
 const NOT_BY_NUMBER: (Need, &str) = (Need::Descriptor, "its ident is not a descriptor");
 
+const EXIT_ONCE: &str = "the exit is told once, with EV_EOF and EV_ONESHOT, and the knote goes";
+const CLEARS: &str = "it clears itself (EV_CLEAR is implied)";
 const BY_REQUEST: &str =
     "a knote comes with its request, and belongs to one queue; kevent() says EPERM";
 
@@ -113,6 +122,51 @@ pub(crate) const SUBJECTS: &[Kind] = &[
         make: file::vnode,
         lacks: &[
             (Need::Before, "what happened before there was a knote is not told"),
+            (Need::Quench, "what has happened has happened"),
+        ],
+    },
+    Kind {
+        name: "PROC",
+        make: process::proc,
+        lacks: &[
+            NOT_BY_NUMBER,
+            (Need::Level, EXIT_ONCE),
+            (Need::Quench, "what has happened has happened"),
+            (Need::Again, "a process ends once"),
+            (Need::Flags, EXIT_ONCE),
+            (Need::Plain, EXIT_ONCE),
+            (Need::Stays, EXIT_ONCE),
+        ],
+    },
+    Kind {
+        name: "PROCDESC",
+        make: process::procdesc,
+        lacks: &[
+            (Need::Level, EXIT_ONCE),
+            (Need::Quench, "what has happened has happened"),
+            (Need::Again, "a process ends once"),
+            (Need::Flags, EXIT_ONCE),
+            (Need::Plain, EXIT_ONCE),
+            (Need::Stays, EXIT_ONCE),
+        ],
+    },
+    Kind {
+        name: "SIGNAL",
+        make: system::signal,
+        lacks: &[
+            NOT_BY_NUMBER,
+            (Need::Before, "what happened before there was a knote is not told"),
+            (Need::Level, CLEARS),
+            (Need::Quench, "what has happened has happened"),
+        ],
+    },
+    Kind {
+        name: "FS",
+        make: system::mounts,
+        lacks: &[
+            NOT_BY_NUMBER,
+            (Need::Before, "what happened before there was a knote is not told"),
+            (Need::Level, CLEARS),
             (Need::Quench, "what has happened has happened"),
         ],
     },

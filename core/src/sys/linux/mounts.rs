@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::os::fd::RawFd;
 
-use libc::{EPOLL_CTL_ADD, EPOLLET, EPOLLIN, epoll_event};
+use libc::{EPOLL_CTL_ADD, EPOLL_CTL_MOD, EPOLLET, EPOLLIN, epoll_event};
 
 use crate::event::{FilterFlag, KEvent};
 
@@ -23,15 +23,27 @@ use super::token::Token;
 pub(crate) struct Fs {
     pub(crate) asked: u32,
     noted: u32,
+    /// It is to wake the queue.
+    awake: bool,
 }
 
 impl Fs {
     pub(crate) fn new(change: &KEvent) -> Self {
-        Self { asked: change.fflags, noted: 0 }
+        Self { asked: change.fflags, noted: 0, awake: false }
     }
 
     pub(crate) fn touch(&mut self, change: &KEvent) {
         self.asked = change.fflags;
+    }
+
+    /// Has the mount table wake the queue, or not.
+    pub(crate) fn rest(&mut self, awake: bool, mounts: &mut Mounts, kq: RawFd) {
+        match (self.awake, awake) {
+            (false, true) => mounts.add_awake(kq),
+            (true, false) => mounts.remove_awake(kq),
+            _ => {}
+        }
+        self.awake = awake;
     }
 
     /// Something happened, as VQ_ bits; whether there is something to report.
@@ -60,6 +72,8 @@ pub(crate) struct Mounts {
     /// The epoll set, and the file in it.
     fds: Option<(RawFd, RawFd)>,
     table: Table,
+    /// How many knotes are not disabled.
+    awake: usize,
 }
 
 impl Mounts {
@@ -78,7 +92,7 @@ impl Mounts {
         })?;
         self.fds = Some((set, file));
         let edge = epoll_event { events: (EPOLLIN | EPOLLET) as u32, u64: 0 };
-        let level = lanes::epoll_event(EPOLLIN as u32, Token::Mounts);
+        let level = lanes::epoll_event(0, Token::Mounts); // until a knote is awake
         let done = raw::epoll_ctl(set, EPOLL_CTL_ADD, file, &edge).and_then(|()| {
             self.fetch();
             self.table = Table::read(file)?;
@@ -88,6 +102,24 @@ impl Mounts {
             self.close();
         }
         done
+    }
+
+    fn add_awake(&mut self, kq: RawFd) {
+        self.awake += 1;
+        self.wake(kq, self.awake == 1, EPOLLIN as u32);
+    }
+
+    fn remove_awake(&mut self, kq: RawFd) {
+        self.awake -= 1;
+        self.wake(kq, self.awake == 0, 0);
+    }
+
+    /// Changes whether the queue is woken. What happens while it is not is kept.
+    fn wake(&self, kq: RawFd, changes: bool, events: u32) {
+        if let Some((set, _)) = self.fds.filter(|_| changes) {
+            let event = lanes::epoll_event(events, Token::Mounts);
+            let _ = raw::epoll_ctl(kq, EPOLL_CTL_MOD, set, &event);
+        }
     }
 
     /// Takes the wake-up; whether there was one, and no other thread took it.

@@ -191,8 +191,11 @@ impl Soft {
         if OF_DESCRIPTORS.contains(&key.0) {
             descriptor(key)?;
         }
-        if key.0 == EventFilter::EVFILT_PROC {
-            self.collect_told(); // what was told before is not for the new knote
+        // What was told before is not for the new knote.
+        match key.0 {
+            EventFilter::EVFILT_PROC => self.collect_told(),
+            EventFilter::EVFILT_FS => self.hear(Token::Mounts),
+            _ => {}
         }
         self.bell.hang(self.shared.kq)?;
         let (source, implied) = Source::attach(key, change, &mut self.shared)?;

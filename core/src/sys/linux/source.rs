@@ -238,7 +238,8 @@ impl Source {
     /// It cannot be watched any more; only where the knote was disabled before.
     pub(crate) fn rest(&mut self, key: Key, how: Rest, shared: &mut Shared) -> Result<()> {
         match self {
-            Self::User(_) | Self::Fs(_) => {}
+            Self::User(_) => {}
+            Self::Fs(fs) => fs.rest(how != Rest::Disabled, &mut shared.mounts, shared.kq),
             Self::File(file) => file.rest(key, how, &mut shared.inotify)?,
             Self::Vnode(vnode) => vnode.rest(key, how, &mut shared.inotify)?,
             Self::Timer(timer) => {
@@ -259,7 +260,8 @@ impl Source {
     /// The knote goes.
     pub(crate) fn detach(&mut self, key: Key, shared: &mut Shared) {
         match self {
-            Self::User(_) | Self::Fs(_) => {}
+            Self::User(_) => {}
+            Self::Fs(fs) => fs.rest(false, &mut shared.mounts, shared.kq),
             Self::Timer(timer) => shared.clock(timer.realtime).remove(timer.deadline, key.1),
             Self::File(file) => file.detach(key, &mut shared.inotify),
             Self::Vnode(vnode) => vnode.detach(key, &mut shared.inotify),

@@ -10,6 +10,7 @@ use super::fixture::Fixture;
 use super::subject::Kind;
 use super::subject::Need::{
     self, Adding, Again, Before, Descriptor, Flags, Idle, Level, OneWake, Plain, Quench, Rest,
+    Stays,
 };
 
 /// One thing that holds for every knote.
@@ -46,11 +47,11 @@ contracts! {
     changes::add_and_wait_in_one_call [Before, Adding] "changes are applied before events are looked for; both lists may be one memory",
     changes::delete [] "a deleted knote is silent, even if it was ready, and a second EV_DELETE is ENOENT",
     changes::absent [] "EV_DELETE, EV_ENABLE, EV_DISABLE and a bare change of an absent knote are ENOENT",
-    changes::disable_and_enable [Idle, Rest] "a disabled knote is silent, also from outside; EV_ENABLE delivers what holds by then",
+    changes::disable_and_enable [Idle, Rest, Stays] "a disabled knote is silent, also from outside; EV_ENABLE delivers what holds by then",
     changes::add_disabled [Before] "EV_ADD|EV_DISABLE is silent although the condition holds, until EV_ENABLE",
     changes::a_readd_leaves_disabled [Before] "EV_ADD of a disabled knote leaves it disabled",
     changes::enable_with_disable [] "EV_ENABLE|EV_DISABLE is EINVAL and changes nothing",
-    changes::one_knote_an_ident [] "EV_ADD of a knote that is there changes it: there is still one",
+    changes::one_knote_an_ident [Stays] "EV_ADD of a knote that is there changes it: there is still one",
     changes::udata [Before, Level] "udata comes back as it is, every EV_ADD and EV_ENABLE replaces it, EV_KEEPUDATA keeps it",
     changes::extensions [Before, Level, Adding] "ext passes through",
     changes::error_as_event [Adding] "a change that fails is an event with EV_ERROR and errno; without room the call fails and later changes are not applied",
@@ -67,7 +68,7 @@ contracts! {
     flags::dispatch_with_clear [Idle, Again, Quench] "EV_DISPATCH|EV_CLEAR reports once an EV_ENABLE",
     flags::force_oneshot [Idle] "EV_FORCEONESHOT reports a knote whose condition does not hold, once",
     flags::returned_flags [Before, Flags, Plain] "events carry the knote's EV_CLEAR, EV_ONESHOT and EV_DISPATCH, and no orders",
-    queues::two_queues [Idle, Rest, Adding] "every queue that watches is told, and keeps its own flags",
+    queues::two_queues [Idle, Rest, Adding, Stays] "every queue that watches is told, and keeps its own flags",
     queues::delete_in_one_queue [Before, Level, Adding] "EV_DELETE in one queue leaves the other's knote alone",
     queues::one_slot_starves_nobody [Before, Level] "with room for one event, ready knotes take turns",
     queues::polled_from_outside [Idle, Quench, Level] "the queue's descriptor is readable if, and only if, an event is ready",
@@ -88,6 +89,6 @@ contracts! {
     threads::close_wakes_waiters [Idle, Adding] "closing a queue ends the waits on it with EBADF",
     queues::duplicates [Before, Level, Adding] "a duplicate of the queue's descriptor is the queue, also when the first number is closed",
     numbers::close_drops_the_knote [Descriptor, Before] "closing the number drops its knote, even while a duplicate lives",
-    numbers::reused_number [Descriptor, Before] "a number taken over by another file has no knote, and can be added",
+    numbers::reused_number [Descriptor, Before, Stays] "a number taken over by another file has no knote, and can be added",
     numbers::raw_close_does_not_spin [Descriptor, Before, Level] "a close that nobody told of leaves the other knotes going and nothing spinning",
 }
