@@ -123,6 +123,11 @@ fn forking() {
 }
 
 #[test]
+fn signal_handlers() {
+    passes("tests/c/handler.c");
+}
+
+#[test]
 fn asynchronous_requests() {
     passes("tests/c/aio.c");
 }

@@ -14,7 +14,7 @@ use super::abi::Wait;
 use super::aio::calls::may_interrupt;
 use super::both_rules;
 use super::lanes::LANES;
-use super::queue::{Queue, QueueKnotes, Rules, closes, duplicates};
+use super::queue::{Queue, QueueKnotes, Rules, closes, duplicates, handlers};
 use super::raw::{self, Result};
 use super::sink::Sink;
 use super::source::OF_DESCRIPTORS;
@@ -134,7 +134,11 @@ pub(crate) unsafe fn kevent(
     if nevents == 0 {
         return Ok(0);
     }
-    scan(caller, &mut sink, Limit::of(timeout)?, wait)
+    let limit = Limit::of(timeout)?;
+    if closes::is_in_queue() {
+        return Err(Errno::EDEADLK); // before an event is fetched that could not be handed out
+    }
+    scan(caller, &mut sink, limit, wait)
 }
 
 /// How long a call may wait.
@@ -212,7 +216,11 @@ unsafe fn apply(caller: Caller, changes: *const KEvent, n: usize, sink: &mut Sin
         Rules::Kqueue => caller,
         Rules::Epoll => both_rules::make_inner(caller)?,
     };
-    let mut knotes = caller.queue.knotes(caller.life)?;
+    let mut knotes = match caller.queue.knotes(caller.life) {
+        // SAFETY: the caller's promise.
+        Err(Errno::EDEADLK) => return unsafe { put_down(caller, changes, n, sink) },
+        knotes => knotes?,
+    };
     let counters = &caller.queue.counters;
     let before = knotes.count();
     let mut done = Ok(());
@@ -240,6 +248,37 @@ unsafe fn apply(caller: Caller, changes: *const KEvent, n: usize, sink: &mut Sin
     count_locked(&counters.knotes, (knotes.count() as u64).wrapping_sub(before as u64));
     caller.queue.untold.store(knotes.soft.has_untold(), Ordering::Relaxed);
     done
+}
+
+/// The changes of a signal handler, which has interrupted this thread in a queue: they are applied
+/// when the thread leaves it. Nobody is told what comes of them.
+///
+/// # Safety
+/// As for [`apply`].
+#[cold]
+unsafe fn put_down(caller: Caller, changes: *const KEvent, n: usize, sink: &Sink) -> Result<()> {
+    if sink.room() > 0 {
+        return Err(Errno::EDEADLK);
+    }
+    for at in 0..n {
+        // SAFETY: the caller's promise.
+        let change = unsafe { changes.add(at).read_unaligned() };
+        handlers::put_down(caller, change)?;
+    }
+    Ok(())
+}
+
+/// Applies a change that was put down.
+pub(crate) fn apply_later(queue: &Queue, life: u32, change: &KEvent) {
+    let Ok(mut knotes) = queue.knotes_anyway(life) else { return };
+    let before = knotes.count();
+    let change = KEvent { flags: change.flags & !EV_SYSFLAGS, ..*change };
+    count_locked(&queue.counters.changes, 1);
+    if change.filter != 0 {
+        let _ = knotes.change(&change);
+    }
+    count_locked(&queue.counters.knotes, (knotes.count() as u64).wrapping_sub(before as u64));
+    queue.untold.store(knotes.soft.has_untold(), Ordering::Relaxed);
 }
 
 /// Waits until there is something for the sink, or the time is over.

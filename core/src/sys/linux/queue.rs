@@ -31,6 +31,7 @@ use handshake::Handshake;
 
 pub(crate) mod closes;
 pub(crate) mod duplicates;
+pub(crate) mod handlers;
 mod handshake;
 mod put_down;
 mod sync;
@@ -170,9 +171,22 @@ impl Queue {
         if self.epoll_rules.load(Ordering::Relaxed) { Rules::Epoll } else { Rules::Kqueue }
     }
 
-    /// The knotes, if the queue is still in the life that the caller knows; EBADF if it was closed.
+    /// The knotes, if the queue is still in the life that the caller knows.
+    ///
+    /// # Errors
+    /// - `EBADF`: it was closed.
+    /// - `EDEADLK`: this is a signal handler, which interrupted this thread in a queue.
     #[inline]
     pub(crate) fn knotes(&self, life: u32) -> Result<Locked<'_>> {
+        if closes::is_in_queue() {
+            return Err(Errno::EDEADLK);
+        }
+        self.knotes_anyway(life)
+    }
+
+    /// As [`knotes`](Self::knotes), for a thread that counts as in a queue, but has none locked.
+    #[inline]
+    pub(crate) fn knotes_anyway(&self, life: u32) -> Result<Locked<'_>> {
         let locked = self.lock();
         let is_there = locked.guard.as_deref().is_some_and(Option::is_some);
         if self.life() == life && is_there { Ok(locked) } else { Err(Errno::EBADF) }

@@ -220,6 +220,8 @@ impl Soft {
             source,
         };
         self.knotes.insert(key, knote);
+        // So that a signal handler's trigger needs no memory.
+        self.line.reserve(self.knotes.len().saturating_sub(self.line.len()));
     }
 
     fn modify(&mut self, key: Key, change: &KEvent) -> Result<()> {

@@ -11,7 +11,7 @@ use std::os::fd::RawFd;
 use std::sync::atomic::{AtomicBool, AtomicI32};
 
 use super::put_down::{FREE, PutDown};
-use super::{Queue, Rules, all, find, let_go};
+use super::{Queue, Rules, all, find, handlers, let_go};
 use crate::counters::count_locked;
 use crate::hooks::{self, Sink};
 
@@ -38,15 +38,25 @@ pub(crate) fn is_in_queue() -> bool {
 #[inline]
 pub(crate) fn leave(was: bool) {
     IN_QUEUE.set(was);
-    if !was && PUT_DOWN.any() {
-        see_to_closes();
+    if !was && some_were_put_down() {
+        see_to_them();
     }
 }
 
-/// Sees to the numbers that were put down.
+#[inline]
+fn some_were_put_down() -> bool {
+    PUT_DOWN.any() || handlers::any()
+}
+
+/// Sees to what was put down. Meanwhile more may be: handlers find this thread in a queue.
 #[cold]
-fn see_to_closes() {
-    PUT_DOWN.take(closed_earlier);
+fn see_to_them() {
+    while some_were_put_down() {
+        IN_QUEUE.set(true);
+        PUT_DOWN.take(closed_earlier);
+        handlers::see_to_changes();
+        IN_QUEUE.set(false);
+    }
 }
 
 /// Has the hooks tell this engine of closes, once they are there.
@@ -88,7 +98,7 @@ fn closed_earlier(fd: RawFd) {
     });
     let is_queue = |queue: &Queue| {
         queue.rules() == Rules::Kqueue
-            && queue.knotes(queue.life()).is_ok_and(|mut k| k.soft.is_set(fd) != Ok(true))
+            && queue.knotes_anyway(queue.life()).is_ok_and(|mut k| k.soft.is_set(fd) != Ok(true))
     };
     if find(fd).is_some_and(is_queue) {
         let_go(fd, false);
@@ -100,7 +110,7 @@ fn each(f: impl Fn(&Queue)) {
 }
 
 fn drop_knotes(queue: &Queue, fd: RawFd, go: impl Fn(&mut super::QueueKnotes) -> bool) {
-    let Ok(mut knotes) = queue.knotes(queue.life()) else { return };
+    let Ok(mut knotes) = queue.knotes_anyway(queue.life()) else { return };
     let before = knotes.count();
     if go(&mut knotes) {
         knotes.descriptors.close(fd);

@@ -43,7 +43,7 @@ pub(crate) fn is_epoll(fd: RawFd) -> bool {
 
 /// A number of the queue goes. False: it was the last.
 pub(super) fn leave(queue: &Queue, fd: RawFd) -> bool {
-    let Ok(mut knotes) = queue.knotes(queue.life()) else { return false };
+    let Ok(mut knotes) = queue.knotes_anyway(queue.life()) else { return false };
     if queue.numbers.load(Ordering::Relaxed) <= 1 {
         return false;
     }
