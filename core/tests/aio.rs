@@ -53,6 +53,13 @@ suite! {
     a_child_has_no_requests
     without_io_uring_it_is_enosys
     a_list_is_told_of_once
+    a_send_sends_all
+    a_receive_takes_all_or_says_how_far_it_got
+    a_datagram_is_received_whole
+    a_send_that_fails_says_how_far_it_got
+    a_send_is_cancelled_half_way
+    files_are_sent_from_any_offset
+    thousands_of_receives_are_in_flight
     the_ring_is_hidden_and_made_when_needed
 }
 
@@ -692,4 +699,169 @@ fn the_ring_is_hidden_and_made_when_needed() {
     let flags = unsafe { libc::fcntl(rings[0].0, libc::F_GETFD) };
     assert_eq!(flags, libc::FD_CLOEXEC);
     done(&kq, ident);
+}
+
+/// Bytes that tell where they come from.
+fn pattern(len: usize) -> Vec<u8> {
+    (0..len).map(|at| (at % 251) as u8).collect()
+}
+
+fn read_all(mut from: UnixStream) -> std::thread::JoinHandle<Vec<u8>> {
+    std::thread::spawn(move || {
+        let mut all = Vec::new();
+        from.read_to_end(&mut all).unwrap();
+        all
+    })
+}
+
+fn a_send_sends_all() {
+    let kq = queue();
+    for nonblocking in [false, true] {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        ours.set_nonblocking(nonblocking).unwrap();
+        // More than there is room for.
+        let bytes = pattern(3_000_000);
+        let ident = submit(&kq, AioRequest::send(ours.as_fd(), bytes.clone(), 0));
+        while is_readable(&kq) {
+            assert_eq!(now(&kq), []);
+        }
+        assert_eq!(kq.aio_error(ident), Err(Errno::EINPROGRESS));
+        let reader = read_all(theirs);
+        assert_eq!(done_moved(&kq, ident), bytes.len());
+        drop(ours);
+        assert!(reader.join().unwrap() == bytes);
+    }
+    let (ours, _theirs) = UnixStream::pair().unwrap();
+    let ident = submit(&kq, AioRequest::send(ours.as_fd(), Vec::new(), 0));
+    assert_eq!(done_moved(&kq, ident), 0);
+}
+
+fn a_receive_takes_all_or_says_how_far_it_got() {
+    let kq = queue();
+    for nonblocking in [false, true] {
+        let (ours, mut theirs) = UnixStream::pair().unwrap();
+        ours.set_nonblocking(nonblocking).unwrap();
+        let ident = submit(&kq, AioRequest::recv(ours.as_fd(), vec![0; 6], 0));
+        for part in ["ab", "c", "de"] {
+            theirs.write_all(part.as_bytes()).unwrap();
+            assert_eq!(kq.aio_error(ident), Err(Errno::EINPROGRESS));
+        }
+        theirs.write_all(b"fgh").unwrap();
+        assert_eq!(done(&kq, ident).buffer, b"abcdef");
+        // What is left, and then the other side closes.
+        let ident = submit(&kq, AioRequest::recv(ours.as_fd(), vec![0; 6], 0));
+        assert_eq!(kq.aio_error(ident), Err(Errno::EINPROGRESS));
+        drop(theirs);
+        let done = done(&kq, ident);
+        assert_eq!((done.result(), &done.buffer[..2]), (Ok(2), &b"gh"[..]));
+    }
+}
+
+fn a_datagram_is_received_whole() {
+    use std::os::unix::net::UnixDatagram;
+    let kq = queue();
+    let (ours, theirs) = UnixDatagram::pair().unwrap();
+    let ident = submit(&kq, AioRequest::recv(ours.as_fd(), vec![0; 100], 0));
+    assert_eq!(now(&kq), []);
+    theirs.send(b"one").unwrap();
+    theirs.send(b"other").unwrap();
+    assert_eq!(done_moved(&kq, ident), 3);
+    let ident = submit(&kq, AioRequest::recv(ours.as_fd(), vec![0; 100], 0));
+    assert_eq!(done_moved(&kq, ident), 5);
+}
+
+fn a_send_that_fails_says_how_far_it_got() {
+    let kq = queue();
+    let (ours, mut theirs) = UnixStream::pair().unwrap();
+    let ident = submit(&kq, AioRequest::send(ours.as_fd(), pattern(10_000_000), 0));
+    let mut some = vec![0; 100_000];
+    theirs.read_exact(&mut some).unwrap();
+    assert!(some == pattern(100_000));
+    drop(theirs);
+    let done = done(&kq, ident);
+    assert_eq!(done.error, Some(Errno::EPIPE), "and no SIGPIPE");
+    assert!((100_000..10_000_000).contains(&done.moved), "{}", done.moved);
+}
+
+fn a_send_is_cancelled_half_way() {
+    let kq = queue();
+    let (ours, theirs) = UnixStream::pair().unwrap();
+    let ident = submit(&kq, AioRequest::send(ours.as_fd(), pattern(3_000_000), 0));
+    while is_readable(&kq) {
+        assert_eq!(now(&kq), []);
+    }
+    assert_eq!(kq.aio_cancel(ident), Ok(AioCancel::Canceled));
+    let done = done(&kq, ident);
+    assert_eq!(done.error, Some(Errno::ECANCELED));
+    let reader = read_all(theirs);
+    drop(ours);
+    assert!(reader.join().unwrap() == pattern(done.moved), "what it says was sent was");
+}
+
+fn files_are_sent_from_any_offset() {
+    let kq = queue();
+    let content = pattern(300_000);
+    let file = temporary(&content);
+    let to_the_end = content.len() as u64;
+    for (offset, asked) in [
+        (0, 0),
+        (0, 1),
+        (1, 65_536),
+        (7, 65_537),
+        (250_000, 50_000),
+        (250_000, to_the_end),
+        (5, u64::MAX),
+    ] {
+        for nonblocking in [false, true] {
+            let (ours, theirs) = UnixStream::pair().unwrap();
+            ours.set_nonblocking(nonblocking).unwrap();
+            let reader = read_all(theirs);
+            let request = AioRequest::sendfile(ours.as_fd(), file.as_fd(), offset, asked);
+            let ident = submit(&kq, request);
+            let left = content.len() - offset as usize;
+            let expected = usize::try_from(asked).unwrap_or(left).min(left);
+            while kq.aio_error(ident) == Err(Errno::EINPROGRESS) {
+                next(&kq);
+            }
+            assert_eq!(kq.aio_return(ident).unwrap().result(), Ok(expected));
+            drop(ours);
+            let sent = &content[offset as usize..][..expected];
+            assert!(reader.join().unwrap() == sent, "{asked} from {offset}");
+        }
+    }
+    // The number may be another file's by the time that the file is read.
+    let (ours, theirs) = UnixStream::pair().unwrap();
+    let number = file.as_raw_fd();
+    let ident = submit(&kq, AioRequest::sendfile(ours.as_fd(), file.as_fd(), 0, u64::MAX));
+    let _other = take_over(file.into());
+    assert_eq!(_other.as_raw_fd(), number);
+    let reader = read_all(theirs);
+    assert_eq!(done_moved(&kq, ident), content.len());
+    drop(ours);
+    assert!(reader.join().unwrap() == content);
+}
+
+fn thousands_of_receives_are_in_flight() {
+    raise_the_limit();
+    let kq = queue();
+    let pairs: Vec<_> = (0..2000).map(|_| UnixStream::pair().unwrap()).collect();
+    let mut waiting = std::collections::BTreeMap::new();
+    for (at, (ours, _)) in pairs.iter().enumerate() {
+        let ident = submit(&kq, AioRequest::recv(ours.as_fd(), vec![0; 8], 0));
+        waiting.insert(ident, at);
+    }
+    // In two halves, and not in the order in which they were begun.
+    for half in [0..4, 4..8] {
+        assert_eq!(waiting.len(), pairs.len());
+        for at in (0..pairs.len()).rev() {
+            (&pairs[at].1).write_all(&at.to_ne_bytes()[half.clone()]).unwrap();
+        }
+    }
+    while !waiting.is_empty() {
+        for event in next(&kq) {
+            let at = waiting.remove(&event.ident()).expect("told once");
+            assert_eq!(kq.aio_return(event.ident()).unwrap().buffer, at.to_ne_bytes());
+        }
+    }
+    assert_eq!(kq.counters().knotes, 0);
 }

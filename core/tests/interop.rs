@@ -72,6 +72,18 @@ fn calloop_waits_for_a_queue() {
 }
 
 #[test]
+fn requests_complete_as_events() {
+    let said = printed("kqueue_aio");
+    if said == "there is no io_uring here\n" {
+        return println!("skipped: {said}");
+    }
+    let mut lines: Vec<_> = said.lines().collect();
+    lines.sort_unstable();
+    let moved = "1000000 of 1000000 bytes, None";
+    assert_eq!(lines, [format!("received {moved}"), format!("sent {moved}")]);
+}
+
+#[test]
 fn a_server_echoes_what_many_clients_send() {
     EchoServer::start("kq-core", "kqueue_echo").serves_many();
 }
