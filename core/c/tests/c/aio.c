@@ -172,6 +172,27 @@ static void lists(void) {
 	CHECK(close(fd) == 0 && close(p[0]) == 0 && close(p[1]) == 0);
 }
 
+/* A request whose outcome nobody asked for is begun anew, and another queue is told. */
+static void again_elsewhere(void) {
+	char c;
+	int p[2], first = kq, second = kqueue();
+	CHECK(pipe(p) == 0 && write(p[1], "ab", 2) == 2);
+	struct aiocb r = request(p[0], &c, 1, 0);
+	tell(&r, EV_ONESHOT);
+	CHECK(aio_read(&r) == 0 && next().ident == (uintptr_t)&r && c == 'a');
+	kq = second;
+	tell(&r, EV_ONESHOT);
+	CHECK(aio_read(&r) == 0 && next().ident == (uintptr_t)&r && c == 'b');
+	CHECK(aio_read(&r) == 0 && aio_error(&r) == EINPROGRESS);
+	kq = first;
+	tell(&r, 0);
+	FAILS(aio_read(&r), EINVAL);
+	CHECK(aio_cancel(p[0], &r) == AIO_CANCELED);
+	FAILS(aio_return(&r), ECANCELED);
+	CHECK(aio_error(&r) == ECANCELED || aio_error(&r) == EINVAL);
+	CHECK(close(second) == 0 && close(p[0]) == 0 && close(p[1]) == 0);
+}
+
 /* The queue is closed: the request goes on. */
 static void outliving_the_queue(void) {
 	int p[2];
@@ -229,6 +250,7 @@ int main(void) {
 	by_event();
 	without_a_queue();
 	lists();
+	again_elsewhere();
 	outliving_the_queue();
 	network();
 	return 0;

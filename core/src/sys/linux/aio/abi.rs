@@ -47,12 +47,14 @@ pub struct Request {
 ///
 /// # Errors
 /// See [`Kqueue::aio_submit`](crate::Kqueue::aio_submit), and:
-/// - `EINVAL`: a queue is to be told of the request, and another one of its list.
+/// - `EINVAL`: a queue is to be told of the request, and another one of its list; a request of that
+///   name is under way.
 ///
 /// # Safety
 /// The buffer stays, and nobody else uses it, until the request is over.
 pub unsafe fn begin(deed: Deed, request: Request) -> Result<()> {
     let Request { ident, fd, buffer, len, offset, told, list } = request;
+    calls::make_way(ident)?;
     // sendfile(2): no bytes are all that follow.
     let (buffer, bytes) = match deed {
         Deed::SendFile { .. } => {

@@ -177,6 +177,23 @@ fn check_flags(notify: Notify) -> Result<Notify> {
     if notify.flags & !may.bits() == 0 { Ok(notify) } else { Err(Errno::EINVAL) }
 }
 
+/// Before a request of a name is begun: one that is over, and whose outcome was never asked for, is
+/// forgotten, wherever it is.
+///
+/// # Errors
+/// - `EINVAL`: there is one of that name that is not over.
+/// - `EAGAIN`: nothing can be begun, see the module.
+pub(crate) fn make_way(ident: usize) -> Result<()> {
+    if closes::is_in_queue() {
+        return Err(Errno::EAGAIN);
+    }
+    match error(ident) {
+        None => Ok(()),
+        Some(Err(Errno::EINPROGRESS)) => Err(Errno::EINVAL),
+        Some(_) => give_back(ident).map(drop),
+    }
+}
+
 /// Begins a request; its ident.
 ///
 /// # Errors

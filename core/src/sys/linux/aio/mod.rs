@@ -140,18 +140,10 @@ impl Aio {
     /// # Errors
     /// - `EAGAIN`: too many are under way, or the kernel has no memory for it now.
     /// - `EBADF`: no descriptor, or not one for this.
-    /// - `EINVAL`: a negative offset, a length that no call can move, a request that is under way.
+    /// - `EINVAL`: a negative offset, a length that no call can move.
     /// - `ENOTSOCK`: to send to, or receive from, what is no socket.
     pub(crate) fn begin(&mut self, order: &mut Order) -> Result<usize> {
         self.collect();
-        let again = order.ident.and_then(|ident| self.by_ident.get(&ident).copied());
-        if let Some(again) = again {
-            if self.requests.get(&again).is_some_and(|request| !request.is_over()) {
-                return Err(Errno::EINVAL);
-            }
-            // Its outcome was never asked for, and cannot be any more.
-            self.forget(again);
-        }
         if self.is_full() {
             return Err(Errno::EAGAIN);
         }
