@@ -103,8 +103,8 @@ pub(crate) struct ReportArgs {
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "How to measure and what to do with it")]
 pub(crate) struct Common {
-    /// Measures each interface so many times
-    #[arg(long, global = true, default_value_t = 25, value_name = "N")]
+    /// Measures each interface so many times; 25 for a result that is to be kept
+    #[arg(long, global = true, default_value_t = 9, value_name = "N")]
     pub(crate) rounds: usize,
     /// Length of one measurement of one interface
     #[arg(long, global = true, default_value_t = 4.0, value_name = "MS")]

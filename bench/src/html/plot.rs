@@ -139,10 +139,11 @@ where
     for line in &curves.lines {
         draw_line(chart, line)?;
     }
-    let place = if curves.percent {
-        SeriesLabelPosition::LowerRight
-    } else {
-        SeriesLabelPosition::UpperLeft
+    // Where no curve is: times grow with the descriptors, rates fall.
+    let place = match unit {
+        _ if curves.percent => SeriesLabelPosition::LowerRight,
+        Unit::PerSecond => SeriesLabelPosition::LowerLeft,
+        _ => SeriesLabelPosition::UpperLeft,
     };
     legend(chart, place)
 }
