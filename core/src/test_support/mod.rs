@@ -16,6 +16,7 @@ pub mod defences;
 pub mod echo;
 pub mod epoll;
 mod epoll_native;
+pub mod faults;
 pub mod filter;
 pub mod harness;
 pub mod isolate;

@@ -215,7 +215,7 @@ pub fn poll_for(fd: RawFd, events: i16, ms: i32) -> i16 {
         let mut time =
             libc::timespec { tv_sec: left / 1_000_000_000, tv_nsec: left % 1_000_000_000 };
         // SAFETY: one entry and one timespec, both ours.
-        match unsafe { raw::ppoll(&mut entry, 1, &mut time, null()) } {
+        match super::faults::aside(|| unsafe { raw::ppoll(&mut entry, 1, &mut time, null()) }) {
             Ok(_) => return entry.revents,
             Err(Errno::EINTR) => {}
             Err(other) => panic!("poll of {fd}: {other}"),

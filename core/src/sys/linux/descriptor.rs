@@ -4,6 +4,8 @@
 //! lane that holds no other of this descriptor's. So an event of an edge registration is for one
 //! knote, and an event of a level one may be for several.
 
+mod moving;
+
 use std::os::fd::RawFd;
 
 use nix::errno::Errno;
@@ -194,10 +196,7 @@ impl Descriptors {
         let empty = self.list(fd).is_empty();
         let armed = self.list(fd).iter().find(|k| k.armed != 0).map(|k| k.lane);
         match (gone.armed != 0, armed) {
-            (true, None) if !empty => {
-                self.lanes.delete(gone.lane, fd)?;
-                self.lanes.park(fd)
-            }
+            (true, None) if !empty => self.move_to_park(gone.lane, fd),
             (true, _) => self.lanes.delete(gone.lane, fd),
             (false, None) if empty => self.lanes.unpark(fd),
             // Nothing changes for the kernel, but it knows whether the number was closed.
@@ -246,19 +245,16 @@ impl Descriptors {
             (0, 0, Some(other)) if how.ask => self.lanes.check(other, fd)?,
             (0, 0, _) => {}
             (0, _, _) => {
-                match other {
-                    _ if how.first => {}
-                    Some(other) => self.lanes.check(other, fd)?,
-                    None => self.lanes.unpark(fd)?,
+                if let (Some(other), false) = (other, how.first) {
+                    self.lanes.check(other, fd)?;
                 }
                 self.lanes.add(lane, fd, token, want, edge)?;
-            }
-            (_, 0, _) => {
-                self.lanes.delete(lane, fd)?;
-                if other.is_none() {
-                    self.lanes.park(fd)?;
+                if other.is_none() && !how.first {
+                    self.leave_park(lane, fd)?;
                 }
             }
+            (_, 0, None) => self.move_to_park(lane, fd)?,
+            (_, 0, Some(_)) => self.lanes.delete(lane, fd)?,
             _ if how.ask || how.fresh || have != want => {
                 self.lanes.modify(lane, fd, token, want, edge)?;
             }
@@ -266,6 +262,18 @@ impl Descriptors {
         }
         self.note_armed(fd, lane, want, token);
         Ok(())
+    }
+
+    /// From a lane into the park. There first: where that fails, all is as it was.
+    fn move_to_park(&mut self, lane: u8, fd: RawFd) -> Result<()> {
+        self.lanes.park(fd)?;
+        self.lanes.delete(lane, fd).inspect_err(|_| _ = self.lanes.unpark(fd))
+    }
+
+    /// A descriptor that was parked is registered in a lane by now. If the number was closed in
+    /// between, that is taken back.
+    fn leave_park(&mut self, lane: u8, fd: RawFd) -> Result<()> {
+        self.lanes.unpark(fd).inspect_err(|_| _ = self.lanes.delete(lane, fd))
     }
 
     fn note_armed(&mut self, fd: RawFd, lane: u8, armed: u16, token: u32) {
@@ -429,35 +437,6 @@ impl Descriptors {
             }
         }
         self.purge(fd);
-    }
-
-    /// Moves the registrations of a lane to a new set. What was fetched from the old one is void.
-    pub(crate) fn move_lane(&mut self, lane: u8, new: RawFd) {
-        let old = self.lanes.replace(lane, new);
-        for at in 0..self.lists.len() {
-            let (fd, armed) = (at as RawFd, self.lists[at].armed(lane));
-            if armed == 0 {
-                continue;
-            }
-            if raw::epoll_ctl(old, libc::EPOLL_CTL_DEL, fd, std::ptr::null()).is_err() {
-                self.purge(fd); // closed: it may be the very one that we flee from
-                continue;
-            }
-            self.note_armed(fd, lane, 0, 0);
-            while self.list(fd).take(|k| k.lane == lane && k.state == State::Ghost).is_some() {}
-            let first = !self.list(fd).any_armed();
-            let empty = self.lists[at].is_empty();
-            let done = if self.lists[at].iter().any(|k| k.lane == lane) {
-                self.sync(fd, lane, Sync { first, fresh: true, ask: false })
-            } else if first && !empty {
-                self.lanes.park(fd)
-            } else {
-                Ok(())
-            };
-            if done.is_err() {
-                self.purge(fd); // closed just now
-            }
-        }
     }
 
     /// Calls `f` with each knote of the program's.

@@ -150,6 +150,11 @@ impl Drop for Lanes {
     }
 }
 
+/// Registers a descriptor in a set that is no lane yet.
+pub(crate) fn add_to(set: RawFd, fd: RawFd, token: u32, want: u16, edge: bool) -> Result<()> {
+    raw::epoll_ctl(set, EPOLL_CTL_ADD, fd, &event(fd, token, want, edge))
+}
+
 fn event(fd: RawFd, token: u32, want: u16, edge: bool) -> libc::epoll_event {
     let mut bits = u32::from(want & !(HUSHED | ONCE | EXCLUSIVE));
     if edge || want & HUSHED != 0 {

@@ -8,12 +8,13 @@
 
 use std::os::fd::RawFd;
 
+use self::gate::{syscall0, syscall1, syscall2, syscall3, syscall4, syscall5, syscall6};
 use libc::{c_int, c_uint, c_void};
 use nix::errno::Errno;
 use syscalls::Sysno;
-use syscalls::raw::{syscall1, syscall2, syscall3, syscall4, syscall5, syscall6};
 
 mod file;
+mod gate;
 mod process;
 mod signal;
 mod uring;
@@ -389,7 +390,7 @@ pub fn timerfd_gettime(fd: RawFd) -> Result<libc::itimerspec> {
 #[inline]
 pub fn getpid() -> libc::pid_t {
     // SAFETY: takes no pointer and cannot fail.
-    let pid = unsafe { syscalls::raw::syscall0(Sysno::getpid as usize) };
+    let pid = unsafe { syscall0(Sysno::getpid as usize) };
     pid as libc::pid_t
 }
 
@@ -397,7 +398,7 @@ pub fn getpid() -> libc::pid_t {
 #[inline]
 pub fn gettid() -> libc::pid_t {
     // SAFETY: takes no pointer and cannot fail.
-    let tid = unsafe { syscalls::raw::syscall0(Sysno::gettid as usize) };
+    let tid = unsafe { syscall0(Sysno::gettid as usize) };
     tid as libc::pid_t
 }
 

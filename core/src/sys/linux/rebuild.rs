@@ -44,9 +44,10 @@ impl QueueKnotes {
     fn rebuild_lane(&mut self, lane: u8, made: RawFd) -> Result<()> {
         let kq = self.descriptors.lanes.set(0);
         let event = epoll_event(libc::EPOLLIN as u32, Token::Lane(lane));
+        let moved = self.descriptors.copy_lane(lane, made)?;
         raw::epoll_ctl(kq, EPOLL_CTL_ADD, made, &event)?;
         let old = self.descriptors.lanes.set(lane);
-        self.descriptors.move_lane(lane, made);
+        self.descriptors.leave_lane(lane, made, &moved);
         // With its only descriptor the set is gone, and its registration in the queue.
         raw::close(old)
     }
@@ -67,6 +68,7 @@ impl QueueKnotes {
         for Registration { fd, event } in &ours {
             raw::epoll_ctl(made, EPOLL_CTL_ADD, *fd, event)?;
         }
+        let moved = self.descriptors.copy_lane(0, made)?;
         alarm::sound(kq)?;
         // From here on nothing fails, but by what the program closes meanwhile.
         for Registration { fd, event } in &ours {
@@ -78,7 +80,7 @@ impl QueueKnotes {
                 let _ = raw::epoll_ctl(made, EPOLL_CTL_DEL, *fd, std::ptr::null());
             }
         }
-        self.descriptors.move_lane(0, made);
+        self.descriptors.leave_lane(0, made, &moved);
         for &number in numbers.iter().filter(|&&number| number != kq).chain([&kq]) {
             if number == kq || self.soft.is_set(number) == Ok(true) {
                 let _ = replace(number, made);

@@ -313,9 +313,9 @@ impl Source {
     }
 }
 
-/// A file in memory: newer kernels do not tell inotify of writes to it.
+/// A file in memory, or one that may be: newer kernels do not tell inotify of writes to it.
 fn is_memfd(fd: RawFd) -> bool {
-    raw::readlink_fd(fd, &mut [0; 8]).is_ok_and(|name| name.starts_with(b"/memfd:"))
+    raw::readlink_fd(fd, &mut [0; 8]).map_or(true, |name| name.starts_with(b"/memfd:"))
 }
 
 /// The filters whose ident is a descriptor: closing the number drops their knotes.

@@ -3,9 +3,9 @@
 use std::ffi::CStr;
 use std::os::fd::RawFd;
 
+use super::gate::{syscall1, syscall2, syscall3, syscall4, syscall5};
 use libc::{c_int, c_uint};
 use syscalls::Sysno;
-use syscalls::raw::{syscall1, syscall2, syscall3, syscall4, syscall5};
 
 use super::{Result, check};
 

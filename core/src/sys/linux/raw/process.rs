@@ -3,9 +3,9 @@
 use std::mem::MaybeUninit;
 use std::os::fd::RawFd;
 
+use super::gate::{syscall2, syscall3, syscall4, syscall5, syscall6};
 use libc::{c_int, c_void, pid_t};
 use syscalls::Sysno;
-use syscalls::raw::{syscall2, syscall3, syscall4, syscall5, syscall6};
 
 use super::{Result, check};
 

@@ -2,9 +2,9 @@
 
 use std::os::fd::RawFd;
 
+use super::gate::{syscall0, syscall2, syscall3, syscall4};
 use libc::{c_int, c_ulong};
 use syscalls::Sysno;
-use syscalls::raw::{syscall0, syscall2, syscall3, syscall4};
 
 use super::{Result, SIGSET_BYTES, check, rt_sigprocmask};
 
