@@ -48,6 +48,7 @@ suite! {
     a_waiting_thread_is_woken_by_an_exit
     an_exit_wakes_a_poll_on_the_queue_and_a_deleted_knote_does_not
     forks_and_execs_are_told
+    what_was_not_asked_for_is_not_told
     a_thread_is_no_fork
     who_is_followed_has_his_children_told
     children_of_children_are_followed
@@ -481,6 +482,28 @@ fn forks_and_execs_are_told() {
     let rest = until_exit(&kq, &[child.pid()]);
     let fflags = rest.iter().fold(0, |all, (_, fflags, _)| all | fflags);
     assert_eq!(fflags, (EXEC | EXIT).bits());
+    assert_eq!(child.wait(), 0);
+}
+
+fn what_was_not_asked_for_is_not_told() {
+    use std::os::unix::process::CommandExt;
+    let kq = Kqueue::new().unwrap();
+    let gate = Gate::new();
+    let (mut told, tell) = std::io::pipe().unwrap();
+    let child = sys::fork(|| {
+        gate.pass();
+        let mut shell = Command::new("sh");
+        shell.args(["-c", "echo up; read line"]);
+        let (input, output) = (gate.theirs.try_clone().unwrap(), tell.try_clone().unwrap());
+        let _ = shell.stdin(input).stdout(output).exec();
+        1
+    });
+    watch_or_skip(&kq, child.pid(), FORK);
+    gate.open();
+    told.read_exact(&mut [0; 3]).unwrap();
+    assert_eq!(now(&kq), [], "it executed a program, and nobody asked for that");
+    assert!(!is_readable(&kq));
+    (&gate.ours).write_all(b"\n").unwrap();
     assert_eq!(child.wait(), 0);
 }
 

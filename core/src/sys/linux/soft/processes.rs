@@ -60,7 +60,10 @@ impl Soft {
     fn note(&mut self, pid: pid_t, what: FilterFlag) {
         if let Some(process) = self.process(key_of(pid)) {
             process.note(what.bits());
-            self.activate(key_of(pid));
+            // What was not asked for is nothing to report.
+            if process.is_ready() {
+                self.activate(key_of(pid));
+            }
         }
     }
 
