@@ -2,13 +2,13 @@
 
 use std::os::fd::RawFd;
 
+use super::gate::{syscall2, syscall4, syscall6};
 use libc::{c_uint, c_void};
 use linux_raw_sys::io_uring::io_uring_register_op::{
     IORING_REGISTER_FILES, IORING_REGISTER_FILES_UPDATE,
 };
 use linux_raw_sys::io_uring::{io_uring_files_update, io_uring_params};
 use syscalls::Sysno;
-use syscalls::raw::{syscall2, syscall4, syscall6};
 
 use super::{Result, check};
 
