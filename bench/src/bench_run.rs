@@ -14,8 +14,8 @@ use crate::iface::{Choice, Interfaces, libs};
 use crate::measure::Plan;
 use crate::model::{Bench, FORMAT, Run, Settings};
 use crate::{
-    apachebench, clock, compare, epoll_bench, host, html, libevent, micro, pipetest, poll_table,
-    poller_bench, scale, soak, table,
+    ancestors, apachebench, clock, compare, epoll_bench, host, html, libevent, micro, pipetest,
+    poll_table, poller_bench, scale, soak, table,
 };
 
 /// Does what the command line says.
@@ -81,6 +81,7 @@ fn run(ctx: &Ctx, command: &Command) -> Result<Vec<Bench>> {
         Command::Pipetest(args) => pipetest::run(ctx, args)?,
         Command::Poller(args) => poller_bench::run(ctx, args)?,
         Command::EpollBench(args) => epoll_bench::run(ctx, args)?,
+        Command::Ancestors(args) => ancestors::run(ctx, args)?,
         Command::Scale(args) => scale::run(ctx, args)?,
         Command::Apachebench(args) => apachebench::run(ctx, args)?,
         Command::Libevent(args) => libevent::run(ctx, args)?,
@@ -102,6 +103,7 @@ fn all(ctx: &Ctx) -> Result<Vec<Bench>> {
         "pipetest",
         "poller",
         "epoll-bench",
+        "ancestors",
         "scale",
         "micro",
         "poll-table",

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::ancestors::AncestorsArgs;
 use crate::apachebench::ApachebenchArgs;
 use crate::clock::Clock;
 use crate::epoll_bench::EpollBenchArgs;
@@ -38,6 +39,8 @@ pub(crate) enum Command {
     Poller(PollerArgs),
     /// Dumazet's epoll_bench: one thread writes to random streams, one waits and reads
     EpollBench(EpollBenchArgs),
+    /// The ring, wake-one and a web server against plain epoll
+    Ancestors(AncestorsArgs),
     /// Threads that wait on one queue
     Scale(ScaleArgs),
     /// The cost of each primitive against native epoll's, with the targets

@@ -51,7 +51,7 @@ pub(crate) enum Trigger {
 }
 
 impl Trigger {
-    fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         if self == Self::Lt { "LT" } else { "ET" }
     }
 }
@@ -157,7 +157,7 @@ fn case(
 }
 
 /// Runs the writer beside the reader for a while; the reader's events a second.
-fn traffic(
+pub(crate) fn traffic(
     ctx: &Ctx,
     time: Duration,
     produce: impl Fn(&AtomicBool) -> Result<()> + Sync,
@@ -178,7 +178,12 @@ fn traffic(
     rate
 }
 
-fn write_randomly(ctx: &Ctx, streams: &[Stream], limit: u64, stop: &AtomicBool) -> Result<()> {
+pub(crate) fn write_randomly(
+    ctx: &Ctx,
+    streams: &[Stream],
+    limit: u64,
+    stop: &AtomicBool,
+) -> Result<()> {
     ctx.pin_side(0)?;
     let mut random = fastrand::Rng::with_seed(0x5eed);
     let mut written = 0_u64;
@@ -211,7 +216,7 @@ fn drain(fd: RawFd) -> Result<bool> {
     }
 }
 
-fn wait_and_read(poller: &mut dyn Poller, until: Instant) -> Result<u64> {
+pub(crate) fn wait_and_read(poller: &mut dyn Poller, until: Instant) -> Result<u64> {
     let mut events = 0;
     let mut ready = Vec::new();
     while Instant::now() < until {

@@ -1,6 +1,7 @@
 //! The programs by which select, poll, epoll and kqueue were compared for 25 years, each on every
 //! interface, native and kqcompat's, interleaved in one run.
 
+mod ancestors;
 mod apachebench;
 mod bench_run;
 mod cli;

@@ -101,6 +101,13 @@ fn epoll_bench_moves_events() {
 }
 
 #[test]
+fn ancestors_have_a_ring_and_a_web_server() {
+    let bench = quick(&["ancestors", "-t", "0.05", "-n", "8", "--connections", "4"]);
+    let groups: Vec<_> = rows(&bench).iter().map(|case| case["group"].as_str().unwrap()).collect();
+    assert_eq!(groups.len(), 5, "{groups:?}");
+}
+
+#[test]
 fn scale_shares_a_queue() {
     let bench = quick(&["scale", "1,2", "-t", "0.05", "--sources", "8"]);
     assert_eq!(rows(&bench).len(), 2 * 2);
