@@ -41,9 +41,10 @@ unsafe fn wait(
 fn overtaken(kq: &Kqueue, reader: &PipeReader) -> usize {
     EMPTIED.set(reader.as_raw_fd());
     let (mut events, none) = ([KEvent::default(); 4], std::ptr::null());
-    let now = timespec { tv_sec: 0, tv_nsec: 0 };
+    // (A call that shall not wait at all does not come by `wait`.)
+    let soon = timespec { tv_sec: 0, tv_nsec: 1_000_000 };
     // SAFETY: arrays as long as said.
-    unsafe { abi::kevent(kq.as_raw_fd(), none, 0, events.as_mut_ptr(), 4, &now, wait) }.unwrap()
+    unsafe { abi::kevent(kq.as_raw_fd(), none, 0, events.as_mut_ptr(), 4, &soon, wait) }.unwrap()
 }
 
 #[test]
