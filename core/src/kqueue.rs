@@ -55,8 +55,28 @@ impl Kqueue {
     /// # Ok::<(), kq_core::Errno>(())
     /// ```
     pub fn new() -> Result<Self, Errno> {
+        Self::make(false)
+    }
+
+    /// A *private* queue: one that is only waited on through this library. Whoever makes it promises
+    /// not to poll its descriptor, and not to add it to another queue or epoll set: it may not be
+    /// ready there when there is an event, or be ready for nothing.
+    ///
+    /// In return, while no thread sleeps in it, most changes of what a knote wants (`EV_ENABLE`,
+    /// `EV_DISABLE`, the report of an `EV_DISPATCH` knote) and `NOTE_TRIGGER` cost no system call.
+    /// `EV_ADD` and `EV_DELETE` do, and tell every error. What makes no call cannot tell that a number
+    /// was closed where nobody saw it: to enable its knote succeeds, and the knote reports nothing
+    /// until the number is added again, as every closed number must be.
+    ///
+    /// # Errors
+    /// Those of [`Kqueue::new`].
+    pub fn private() -> Result<Self, Errno> {
+        Self::make(true)
+    }
+
+    fn make(private: bool) -> Result<Self, Errno> {
         let fd = raw::epoll_create1(libc::EPOLL_CLOEXEC)?;
-        let Some(queue) = queue::open(fd, Rules::Kqueue) else {
+        let Some(queue) = queue::open(fd, Rules::Kqueue, private) else {
             let _ = raw::close(fd);
             return Err(Errno::EMFILE);
         };

@@ -20,6 +20,7 @@ pub(crate) const EVFILT_USER: i16 = -11;
 pub(crate) const EV_ADD: u16 = 0x0001;
 pub(crate) const EV_DELETE: u16 = 0x0002;
 pub(crate) const EV_ENABLE: u16 = 0x0004;
+pub(crate) const EV_DISABLE: u16 = 0x0008;
 pub(crate) const EV_ONESHOT: u16 = 0x0010;
 pub(crate) const EV_CLEAR: u16 = 0x0020;
 pub(crate) const EV_DISPATCH: u16 = 0x0080;
@@ -32,6 +33,11 @@ pub(crate) const NOTE_NODATA: u32 = 0x0001_0000;
 pub(crate) trait Kq: Send + Sync + Debug {
     /// The library's struct kevent.
     type Event: Copy + Send + Debug;
+
+    /// The flag that says that `data` is not wanted, where it is known.
+    fn nodata(&self) -> u32 {
+        if self.has_nodata() { NOTE_NODATA } else { 0 }
+    }
 
     /// A change, or an empty slot for an event.
     fn event(ident: usize, filter: i16, flags: u16, fflags: u32, data: i64) -> Self::Event;
@@ -193,6 +199,8 @@ enum SourceKind {
     Library(KqueueApi, Stride),
     /// The engine itself, as a Rust program has it.
     Core,
+    /// The same, with private queues.
+    Private,
 }
 
 /// Something that is done with any kind of kqueue: what a closure generic in `K` would be.
@@ -219,6 +227,11 @@ impl Source {
         Self { name: "kqueue".into(), kind: SourceKind::Core }
     }
 
+    /// The engine with private queues.
+    pub(crate) fn private(name: &str) -> Self {
+        Self { name: name.into(), kind: SourceKind::Private }
+    }
+
     /// Whether it is one of ours, and has our targets.
     pub(crate) fn is_ours(&self) -> bool {
         matches!(self.name.as_str(), "kqueue" | "kqueue-c")
@@ -235,6 +248,7 @@ impl Source {
                 what.run(move || CKqueue::<Compact>::new(api, ours))
             }
             SourceKind::Core => what.run(|| Ok(kq_core::Kqueue::new()?)),
+            SourceKind::Private => what.run(|| Ok(kq_core::Kqueue::private()?)),
         }
     }
 }

@@ -96,9 +96,9 @@ pub(super) fn rows(ctx: &Ctx, bench: &mut Bench) -> Result<()> {
     let all = || pipes.iter().map(Pipe::read_fd).collect();
     let compat = Some(1.10);
     let one = [
-        ("add READ", Timed::Add, Targets { kqueue: Some(1.15), epoll: compat }),
-        ("modify READ", Timed::Modify, Targets { kqueue: None, epoll: compat }),
-        ("delete READ", Timed::Delete, Targets { kqueue: None, epoll: compat }),
+        ("add READ", Timed::Add, Targets { kqueue: Some(1.15), epoll: compat, private: None }),
+        ("modify READ", Timed::Modify, Targets { kqueue: None, epoll: compat, private: None }),
+        ("delete READ", Timed::Delete, Targets { kqueue: None, epoll: compat, private: None }),
     ];
     for (title, timed, targets) in one {
         let change = Change { fds: all(), timed, batch: 1 };
@@ -106,5 +106,5 @@ pub(super) fn rows(ctx: &Ctx, bench: &mut Bench) -> Result<()> {
     }
     let change = Change { fds: all(), timed: Timed::Add, batch: 64 };
     let row = Row::cost("change", "add READ, 64 in one change list, each");
-    measure(ctx, bench, row, &change, Targets { kqueue: Some(1.10), epoll: None })
+    measure(ctx, bench, row, &change, Targets::kqueue(1.10))
 }

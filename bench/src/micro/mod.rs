@@ -11,7 +11,7 @@ use clap::Args;
 
 use crate::ctx::Ctx;
 use crate::iface::capi::EpollApi;
-use crate::iface::kq::{Kq, WithKq};
+use crate::iface::kq::{Kq, Source, WithKq};
 use crate::measure::{Lane, Row};
 use crate::model::{Bench, Target};
 use crate::{epoll_bench, scale};
@@ -65,6 +65,14 @@ trait Primitive {
 struct Targets {
     kqueue: Option<f64>,
     epoll: Option<f64>,
+    /// A private kqueue's; None: it has no lane in the row.
+    private: Option<f64>,
+}
+
+impl Targets {
+    fn kqueue(most: f64) -> Self {
+        Self { kqueue: Some(most), ..Self::default() }
+    }
 }
 
 /// A primitive's lane on any kind of kqueue.
@@ -109,6 +117,11 @@ fn measure(
         let target = targets.kqueue.filter(|_| source.is_ours());
         tried.push((source.name.clone(), lane, target));
     }
+    if targets.private.is_some() && ctx.interfaces.wants("kqueue") {
+        let name = "kqueue-private";
+        let lane = Source::private(name).with(LaneOf { primitive, name });
+        tried.push((name.into(), lane, targets.private));
+    }
     for (name, lane, target) in tried {
         match lane.and_then(|l| l.map(|mut l| l.try_once().map(|()| l)).transpose()) {
             Ok(Some(lane)) => lanes.push(lane.target(target.map(Target::AtMost))),
@@ -142,10 +155,6 @@ pub(crate) fn run(ctx: &Ctx, args: &MicroArgs) -> Result<Bench> {
         rows(ctx, &mut bench)?;
     }
     ctx.end();
-    bench.note(
-        "private queues: core has no way to make one yet; their rows (at most 0.7 for a re-arm and \
-         for compat's EPOLLONESHOT, 0.5 for USER, 0.6 for write interest) are left out",
-    );
     Ok(bench)
 }
 

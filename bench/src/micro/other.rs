@@ -158,7 +158,7 @@ const SECOND: libc::timespec = libc::timespec { tv_sec: 1, tv_nsec: 0 };
 pub(super) fn rows(ctx: &Ctx, bench: &mut Bench) -> Result<()> {
     let n = if ctx.quick { 20 } else { 1000 };
     let row = Row::cost("timer", "add (1 h) and delete beside N others, vs a reused timerfd").at(n);
-    measure(ctx, bench, row, &Timer { others: n }, Targets { kqueue: Some(0.5), epoll: None })?;
+    measure(ctx, bench, row, &Timer { others: n }, Targets::kqueue(0.5))?;
     let row = Row::cost("vnode", "one of N watched files written, vs inotify in epoll").at(n);
-    measure(ctx, bench, row, &Vnode { files: n }, Targets { kqueue: Some(1.3), epoll: None })
+    measure(ctx, bench, row, &Vnode { files: n }, Targets::kqueue(1.3))
 }

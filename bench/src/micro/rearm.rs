@@ -10,7 +10,7 @@ use crate::ctx::Ctx;
 use crate::fixture::{Pipe, eventfds};
 use crate::iface::capi::EpollApi;
 use crate::iface::kq::{
-    EV_ADD, EV_CLEAR, EV_DELETE, EV_DISPATCH, EV_ENABLE, EV_ONESHOT, EVFILT_READ, EVFILT_USER,
+    EV_ADD, EV_CLEAR, EV_DISABLE, EV_DISPATCH, EV_ENABLE, EV_ONESHOT, EVFILT_READ, EVFILT_USER,
     EVFILT_WRITE, Kq, NOTE_TRIGGER,
 };
 use crate::measure::{Lane, Row};
@@ -21,10 +21,12 @@ struct Rearm {
     fd: RawFd,
     /// EV_DISPATCH and EV_ENABLE, or EV_ONESHOT and EV_ADD.
     dispatch: bool,
+    /// Whether kqueue fills `data`, which epoll has not.
+    data: bool,
 }
 
-impl Primitive for Rearm {
-    fn epoll<'a>(&'a self, api: EpollApi, name: &str) -> Result<Lane<'a>> {
+impl Rearm {
+    fn lane<'a>(&'a self, api: EpollApi, name: &str, fionread: bool) -> Result<Lane<'a>> {
         let ep = Epoll::new(api)?;
         let events = (libc::EPOLLIN | libc::EPOLLONESHOT) as u32;
         ep.ctl(libc::EPOLL_CTL_ADD, self.fd, events)?;
@@ -32,12 +34,33 @@ impl Primitive for Rearm {
         Ok(Lane::repeat(name, move || {
             ep.ctl(libc::EPOLL_CTL_MOD, self.fd, events)?;
             ensure!(ep.wait(&mut room, -1)? == 1, "the re-armed event did not come");
+            if fionread {
+                let mut bytes: libc::c_int = 0;
+                // SAFETY: FIONREAD writes one int to `bytes`.
+                unsafe { libc::ioctl(self.fd, libc::FIONREAD, &raw mut bytes) };
+                ensure!(bytes == 1, "{bytes} bytes where one was sent");
+            }
             Ok(())
         }))
     }
+}
+
+impl Primitive for Rearm {
+    fn compares_epolls(&self) -> bool {
+        !self.data
+    }
+
+    fn epoll<'a>(&'a self, api: EpollApi, name: &str) -> Result<Lane<'a>> {
+        self.lane(api, name, false)
+    }
+
+    fn floor<'a>(&'a self, api: EpollApi) -> Result<Option<Lane<'a>>> {
+        self.data.then(|| self.lane(api, "epoll + FIONREAD", true)).transpose()
+    }
 
     fn kqueue<'a, K: Kq + 'a>(&'a self, kq: K, name: &str) -> Result<Option<Lane<'a>>> {
-        let event = |flags| K::event(self.fd as usize, EVFILT_READ, flags, 0, 0);
+        let fflags = if self.data { 0 } else { kq.nodata() };
+        let event = |flags| K::event(self.fd as usize, EVFILT_READ, flags, fflags, 0);
         let change = if self.dispatch {
             kq.change(&[event(EV_ADD | EV_DISPATCH)])?;
             event(EV_ENABLE | EV_DISPATCH)
@@ -130,9 +153,11 @@ impl Primitive for WriteSwitch {
     fn kqueue<'a, K: Kq + 'a>(&'a self, kq: K, name: &str) -> Result<Option<Lane<'a>>> {
         let event = |fd: RawFd, filter, flags| K::event(fd as usize, filter, flags, 0, 0);
         kq.change(&[event(self.fd(), EVFILT_READ, EV_ADD)])?;
-        kq.change(&[event(self.pipe.read_fd(), EVFILT_READ, EV_ADD)])?;
-        let on = [event(self.fd(), EVFILT_WRITE, EV_ADD)];
-        let off = [event(self.fd(), EVFILT_WRITE, EV_DELETE)];
+        let ready = K::event(self.pipe.read_fd() as usize, EVFILT_READ, EV_ADD, kq.nodata(), 0);
+        kq.change(&[ready])?;
+        kq.change(&[event(self.fd(), EVFILT_WRITE, EV_ADD | EV_DISABLE)])?;
+        let on = [event(self.fd(), EVFILT_WRITE, EV_ENABLE)];
+        let off = [event(self.fd(), EVFILT_WRITE, EV_DISABLE)];
         let mut room = K::room(64);
         Ok(Some(Lane::repeat(name, move || {
             kq.change(&on)?;
@@ -146,18 +171,30 @@ impl Primitive for WriteSwitch {
 pub(super) fn rows(ctx: &Ctx, bench: &mut Bench) -> Result<()> {
     let pipe = Pipe::new()?;
     pipe.send()?;
-    for (title, dispatch, epoll) in [
-        ("EV_DISPATCH re-armed and fetched, vs EPOLLONESHOT", true, Some(1.05)),
-        ("EV_ONESHOT added again and fetched, vs EPOLLONESHOT", false, None),
+    let one = Targets { kqueue: Some(1.10), epoll: Some(1.05), private: Some(0.7) };
+    for (title, dispatch, data, targets) in [
+        ("EV_DISPATCH re-armed and fetched, without data, vs EPOLLONESHOT", true, false, one),
+        (
+            "EV_ONESHOT added again and fetched, without data, vs EPOLLONESHOT",
+            false,
+            false,
+            Targets { epoll: None, ..one },
+        ),
+        (
+            "EV_DISPATCH re-armed and fetched, with data, vs EPOLLONESHOT",
+            true,
+            true,
+            Targets::default(),
+        ),
     ] {
-        let rearm = Rearm { fd: pipe.read_fd(), dispatch };
-        let targets = Targets { kqueue: Some(1.10), epoll };
+        let rearm = Rearm { fd: pipe.read_fd(), dispatch, data };
         measure(ctx, bench, Row::cost("re-arm", title), &rearm, targets)?;
     }
     let row = Row::cost("re-arm", "USER triggered and fetched, vs eventfd EPOLLET");
-    measure(ctx, bench, row, &User, Targets { kqueue: Some(1.10), epoll: None })?;
+    measure(ctx, bench, row, &User, Targets { private: Some(0.5), ..Targets::kqueue(1.10) })?;
     let row = Row::cost("re-arm", "write interest on, off, and a wait");
-    measure(ctx, bench, row, &WriteSwitch::new()?, Targets { kqueue: None, epoll: Some(1.05) })?;
+    let targets = Targets { kqueue: None, epoll: Some(1.05), private: Some(0.6) };
+    measure(ctx, bench, row, &WriteSwitch::new()?, targets)?;
     Ok(())
 }
 
@@ -171,7 +208,8 @@ mod tests {
         let api = EpollApi::load(&libs::libc().unwrap()).unwrap();
         let pipe = Pipe::new().unwrap();
         pipe.send().unwrap();
-        Rearm { fd: pipe.read_fd(), dispatch: true }.epoll(api, "x").unwrap().try_once().unwrap();
+        let rearm = Rearm { fd: pipe.read_fd(), dispatch: true, data: false };
+        rearm.epoll(api, "x").unwrap().try_once().unwrap();
         User.epoll(api, "x").unwrap().try_once().unwrap();
         WriteSwitch::new().unwrap().epoll(api, "x").unwrap().try_once().unwrap();
     }

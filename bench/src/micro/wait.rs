@@ -121,8 +121,8 @@ pub(super) fn rows(ctx: &Ctx, bench: &mut Bench) -> Result<()> {
     let sizes: &[usize] = if ctx.quick { &[1, 10] } else { &[1, 10, 100, 1000, 9900] };
     let (sizes, note) = ctx.that_fit(sizes, 2, 0)?;
     bench.notes.extend(note);
-    let with = Targets { kqueue: Some(1.7), epoll: None };
-    let without = Targets { kqueue: Some(1.10), epoll: Some(1.05) };
+    let with = Targets::kqueue(1.7);
+    let without = Targets { kqueue: Some(1.10), epoll: Some(1.05), private: None };
     for n in sizes {
         let pipes = pipes(n)?;
         pipes[n / 2].send()?;
@@ -143,7 +143,7 @@ pub(super) fn rows(ctx: &Ctx, bench: &mut Bench) -> Result<()> {
         let fds: Vec<RawFd> = pipes.iter().map(Pipe::read_fd).collect();
         for (data, title, targets) in [
             (true, "all N ready, with data, each", Targets::default()),
-            (false, "all N ready, without data, each", Targets { kqueue, epoll }),
+            (false, "all N ready, without data, each", Targets { kqueue, epoll, private: None }),
         ] {
             let wait = Wait { fds: fds.clone(), ready, max: ready, data };
             let row = Row::cost("wait", title).at(ready).per(ready);

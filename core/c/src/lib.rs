@@ -34,6 +34,7 @@ static INIT: extern "C" fn() = {
         signal_hooks::init();
         kq_hooks_c::init("libkqcompat_kqueue");
         abi::listen();
+        abi::set_private(kq_hooks_c::private_from_environment());
     }
     init
 };

@@ -113,6 +113,21 @@ fn closing() {
 }
 
 #[test]
+fn private_queues_by_the_environment() {
+    if !has("cc") {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    for link in [Link::Shared, Link::Static] {
+        let program = compile(&["cc"], "tests/c/private.c", link, &dir);
+        for (value, private) in [("1", "1"), ("0", "0")] {
+            let mut run = Command::new(&program);
+            succeeded(run.arg(private).env("KQCOMPAT_PRIVATE", value).output().unwrap());
+        }
+    }
+}
+
+#[test]
 fn files() {
     passes("tests/c/files.c");
 }

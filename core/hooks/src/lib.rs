@@ -30,6 +30,12 @@ pub fn init(library: &'static str) {
     kq_core::hooks::all_closes_are_told();
 }
 
+/// Whether the environment variable `KQCOMPAT_PRIVATE` is `1`: the program promises that its queues
+/// are only waited on through the library ([`kq_core::Kqueue::private`]).
+pub fn private_from_environment() -> bool {
+    kq_stats_c::setting(c"KQCOMPAT_PRIVATE").is_some_and(|value| value == "1")
+}
+
 /// Sets the policy of poll and select that the environment variable `KQCOMPAT_POLICY` names; not in
 /// a program that runs with the rights of another user (secure_getenv(3)).
 pub fn policy_from_environment() {

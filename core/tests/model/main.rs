@@ -20,17 +20,17 @@ fn cases(usual: u32) -> u32 {
 }
 
 /// Runs random programs; numbers from `base` on are theirs alone.
-fn run(base: i32, closing: Closing, usual: u32) {
+fn run(base: i32, closing: Closing, private: bool, usual: u32) {
     let config = Config { cases: cases(usual), failure_persistence: None, ..Config::default() };
     let result = TestRunner::new(config)
-        .run(&program(), |ops| run_one(base, closing, &ops).map_err(TestCaseError::fail));
+        .run(&program(), |ops| run_one(base, closing, private, &ops).map_err(TestCaseError::fail));
     if let Err(why) = result {
         panic!("{why}");
     }
 }
 
-fn run_one(base: i32, closing: Closing, ops: &[Op]) -> Result<(), String> {
-    let mut model = model::Model::new(base, closing);
+fn run_one(base: i32, closing: Closing, private: bool, ops: &[Op]) -> Result<(), String> {
+    let mut model = model::Model::new(base, closing, private);
     for (at, op) in ops.iter().enumerate() {
         model.step(*op).map_err(|why| format!("op {at}, {op:?}: {why}"))?;
     }
@@ -39,10 +39,20 @@ fn run_one(base: i32, closing: Closing, ops: &[Op]) -> Result<(), String> {
 
 #[test]
 fn programs_whose_closes_are_hooked() {
-    run(700, Closing::Hooked, 1200);
+    run(700, Closing::Hooked, false, 1200);
 }
 
 #[test]
 fn programs_whose_closes_nobody_tells_of() {
-    run(730, Closing::Silent, 1200);
+    run(730, Closing::Silent, false, 1200);
+}
+
+#[test]
+fn private_queues_whose_closes_are_hooked() {
+    run(760, Closing::Hooked, true, 1200);
+}
+
+#[test]
+fn private_queues_whose_closes_nobody_tells_of() {
+    run(790, Closing::Silent, true, 1200);
 }

@@ -48,6 +48,13 @@ pub(crate) struct Model {
     /// Registrations whose numbers were closed while a duplicate lived. When the queue gets rid of
     /// them, EV_CLEAR knotes may report once more.
     haunted: BTreeSet<(Slot, File)>,
+    /// Where an EV_ONESHOT knote has reported: its registration may be left, disarmed.
+    spent: BTreeSet<(Slot, File)>,
+    /// The queue may tell the kernel later, and nobody looks at it from outside.
+    private: bool,
+    /// Numbers that were closed and not asked about since: what a private queue answers of their
+    /// knotes is told later (see [`Model::change`]).
+    unasked: BTreeSet<Slot>,
 }
 
 type Done = Result<(), String>;
@@ -70,14 +77,17 @@ fn holds(look: &Look, key: Key, knote: &Knote) -> bool {
 }
 
 impl Model {
-    pub(crate) fn new(base: i32, closing: Closing) -> Self {
-        let kq = Kqueue::new().unwrap();
+    pub(crate) fn new(base: i32, closing: Closing, private: bool) -> Self {
+        let kq = if private { Kqueue::private() } else { Kqueue::new() }.unwrap();
         Self {
             kq,
             world: World::new(base, closing),
             closing,
             knotes: BTreeMap::new(),
             haunted: BTreeSet::new(),
+            spent: BTreeSet::new(),
+            private,
+            unasked: BTreeSet::new(),
         }
     }
 
@@ -148,7 +158,7 @@ impl Model {
         for _ in 0..3 {
             self.wait(16)?;
         }
-        if poll(&self.kq) {
+        if !self.private && poll(&self.kq) {
             return Err("an empty queue is ready".into());
         }
         match self.kq.counters().knotes {
@@ -194,6 +204,7 @@ impl Model {
     /// Numbers come to stand for other files, or none.
     fn let_go(&mut self, slots: &[Slot], act: impl FnOnce(&mut World)) {
         let old = slots.iter().map(|&slot| (slot, self.world.file(slot))).collect::<Vec<_>>();
+        self.unasked.extend(slots);
         act(&mut self.world);
         for (slot, old) in old {
             // (The same file again: without a hook nobody can tell.)
@@ -205,6 +216,9 @@ impl Model {
                 self.activity_of(old ^ 1, &FILTERS, Edge::May);
             }
             let stays = lives && !hooked;
+            if stays && self.spent.contains(&(slot, old)) {
+                self.haunted.insert((slot, old));
+            }
             self.knotes.retain(|key, knote| {
                 if knote.file != old {
                     return true;
@@ -235,7 +249,19 @@ impl Model {
         self.kq.kevent(&[change], &mut [], None).map(drop)
     }
 
-    fn change(&mut self, key: Key, flags: EvFlags, udata: isize) -> Done {
+    fn change(&mut self, key: Key, mut flags: EvFlags, udata: isize) -> Done {
+        const ASKING: EvFlags = EvFlags::EV_ADD.union(EvFlags::EV_DELETE);
+        if self.private && self.closing == Closing::Silent && self.unasked.contains(&key.0) {
+            // A private queue need not ask the kernel about a number but at EV_ADD, and EV_DELETE of
+            // a knote that it has.
+            if !flags.intersects(ASKING) {
+                flags = (flags - EvFlags::EV_FORCEONESHOT) | EvFlags::EV_ADD;
+            }
+            let invalid = flags.contains(EvFlags::EV_ENABLE | EvFlags::EV_DISABLE);
+            if flags.contains(EvFlags::EV_ADD) && !invalid {
+                self.unasked.remove(&key.0);
+            }
+        }
         let has = |flag| flags.contains(flag);
         let got = self.apply(key, flags, udata);
         let invalid = has(EvFlags::EV_ENABLE | EvFlags::EV_DISABLE);
@@ -313,6 +339,9 @@ impl Model {
 
     /// The queue's descriptor is readable if something must be reported, and not if nothing may.
     fn look_from_outside(&self) -> Done {
+        if self.private {
+            return Ok(());
+        }
         let (must, may) = self.ready();
         let readable = poll(&self.kq);
         if !readable && !must.is_empty() {
@@ -340,7 +369,8 @@ impl Model {
     fn wait(&mut self, room: usize) -> Result<Vec<Key>, String> {
         let (must, may) = self.ready();
         let forced = self.knotes.values().any(|knote| knote.forced);
-        let noisy = forced || !self.haunted.is_empty() || self.hang_up_is_nobodys();
+        // (What a private queue left armed may take places too.)
+        let noisy = self.private || forced || !self.haunted.is_empty() || self.hang_up_is_nobodys();
         let blank = KEvent::new(0, EVFILT_READ, EvFlags::empty(), FilterFlag::empty(), 0, 0);
         let mut events = vec![blank; room];
         let n = self.kq.kevent(&[], &mut events, NOW).map_err(|errno| errno.to_string())?;
@@ -390,6 +420,7 @@ impl Model {
         knote.edge = Edge::No;
         knote.forced = false;
         if knote.flags.contains(EvFlags::EV_ONESHOT) {
+            self.spent.insert((key.0, file));
             self.knotes.remove(&key);
         } else if knote.flags.contains(EvFlags::EV_DISPATCH) {
             knote.enabled = false;

@@ -1,6 +1,7 @@
 //! kqueue and kevent by descriptor number and pointer: what the C library exports.
 
 use std::os::fd::RawFd;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use libc::{c_int, timespec};
 use nix::errno::Errno;
@@ -15,6 +16,15 @@ use super::memory::{check_readable, check_writable};
 use super::queue::{self, Rules, duplicates};
 use super::raw::{self, Result};
 use super::wait_min::kevent_min as kevent_min_of;
+
+/// Whether queues made by [`kqueue`] are private.
+static PRIVATE: AtomicBool = AtomicBool::new(false);
+
+/// Has [`kqueue`] make private queues from here on, or not (see
+/// [`Kqueue::private`](crate::Kqueue::private)): the C library's setting `KQCOMPAT_PRIVATE`.
+pub fn set_private(private: bool) {
+    PRIVATE.store(private, Ordering::Relaxed);
+}
 
 /// `kqueue()`, `kqueue1(flags)` - makes a queue; `O_CLOEXEC` and `O_NONBLOCK` are the flags there
 /// are. Returns its descriptor, which is close-on-exec in any case.
@@ -31,7 +41,7 @@ pub fn kqueue(flags: c_int) -> Result<RawFd> {
     if flags & libc::O_NONBLOCK != 0 {
         raw::fcntl(fd, libc::F_SETFL, libc::O_NONBLOCK)?;
     }
-    match queue::open(fd, Rules::Kqueue) {
+    match queue::open(fd, Rules::Kqueue, PRIVATE.load(Ordering::Relaxed)) {
         Some(_) => Ok(fd),
         None => {
             let _ = raw::close(fd);

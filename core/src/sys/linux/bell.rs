@@ -54,6 +54,11 @@ impl Bell {
         }
     }
 
+    /// Whether the queue's descriptor is ready for it.
+    pub(crate) fn is_rung(&self) -> bool {
+        self.rung
+    }
+
     /// A scan has fetched the bell's event.
     pub(crate) fn heard(&mut self) {
         self.rung = false;

@@ -37,7 +37,7 @@ pub(crate) fn make_inner(outer: Caller) -> Result<Caller> {
         return Ok(there);
     }
     let kq = hidden(|| raw::epoll_create1(libc::EPOLL_CLOEXEC))?;
-    let made = queue::open(kq, Rules::Kqueue).ok_or(Errno::EMFILE).and_then(|_| {
+    let made = queue::open(kq, Rules::Kqueue, false).ok_or(Errno::EMFILE).and_then(|_| {
         let event = epoll_event { events: libc::EPOLLIN as u32, u64: token(outer.queue) };
         raw::epoll_ctl(outer.kq, libc::EPOLL_CTL_ADD, kq, &event)
     });

@@ -38,6 +38,11 @@ pub(crate) struct Descriptors {
     dead: Knotes,
     /// How many knotes the program has.
     pub(crate) count: usize,
+    /// A private queue in which nobody sleeps: the kernel need not know which level knotes are
+    /// disabled (see `queue/private.rs`).
+    pub(crate) hold: bool,
+    /// How many changes the kernel was not told of.
+    pub(crate) unsent: u32,
 }
 
 impl Descriptors {
@@ -50,6 +55,8 @@ impl Descriptors {
             dead: Knotes::default(),
             low_water: LowWater::new(),
             count: 0,
+            hold: false,
+            unsent: 0,
         }
     }
 
@@ -224,6 +231,9 @@ impl Descriptors {
         }
         let forced = knote.is_forced();
         let (lane, fresh) = (knote.lane, was != knote.state);
+        if self.hold && !has(EvFlags::EV_ADD) && self.leave(fd, lane) {
+            return Ok(forced);
+        }
         self.sync(fd, lane, Sync { first: false, fresh, ask: true })?;
         Ok(forced)
     }
@@ -231,8 +241,8 @@ impl Descriptors {
     /// Brings the kernel's registration of a lane to what its knotes want.
     fn sync(&mut self, fd: RawFd, lane: u8, how: Sync) -> Result<()> {
         let list = &self.lists[fd as usize];
-        let (have, want) = (list.armed(lane), list.wanted(lane));
-        let edge = list.iter().any(|k| k.lane == lane && k.is_edge());
+        let (have, want) = (list.armed(lane), list.wanted(lane, self.hold));
+        let edge = list.is_edge(lane);
         let other = list.iter().find(|k| k.lane != lane && k.armed != 0).map(|k| k.lane);
         let mut token = list.iter().find(|k| k.lane == lane).map_or(0, |k| k.token);
         if how.fresh || have == 0 {
@@ -274,6 +284,17 @@ impl Descriptors {
     /// between, that is taken back.
     fn leave_park(&mut self, lane: u8, fd: RawFd) -> Result<()> {
         self.lanes.unpark(fd).inspect_err(|_| _ = self.lanes.delete(lane, fd))
+    }
+
+    /// Whether the registration of a level lane tells all that its knotes want, and perhaps more: then
+    /// a private queue leaves it as it is.
+    fn leave(&mut self, fd: RawFd, lane: u8) -> bool {
+        let list = &self.lists[fd as usize];
+        let (have, want) = (list.armed(lane), list.wanted(lane, true));
+        let tells = want == 0 || have & (HUSHED | ONCE) == 0 && want & !have == 0;
+        let leave = have != 0 && tells && !list.is_alone(lane);
+        self.unsent = self.unsent.wrapping_add(u32::from(leave));
+        leave
     }
 
     fn note_armed(&mut self, fd: RawFd, lane: u8, armed: u16, token: u32) {
@@ -333,6 +354,18 @@ impl Descriptors {
         if turn.fired {
             self.count -= turn.gone;
             done = self.after_firing(fd, lane, armed);
+        } else if turn.reported == 0
+            && !turn.edge
+            && self.lists[fd as usize].wanted(lane, true) == 0
+        {
+            // Nobody is enabled: it was left armed (or disarmed itself just now). Disarmed by the next
+            // event, which comes at once.
+            if armed & ONCE == 0 {
+                done = self.lanes.modify(lane, fd, token, armed | ONCE, false);
+                self.note_armed(fd, lane, armed | ONCE, token);
+            }
+        } else if turn.reported == 0 && !turn.edge && self.asks_too_much(fd, lane) {
+            done = self.sync(fd, lane, Sync::ASK);
         } else if turn.reported == 0 && armed & HUSHED == 0 && (!turn.edge || armed & ONCE != 0) {
             // Nobody here reports that, and the kernel would say it again. (Not EPOLLONESHOT either:
             // it would disarm itself for the same nothing.)
@@ -352,6 +385,12 @@ impl Descriptors {
             self.rotate(fd, turn.last);
         }
         true
+    }
+
+    /// Whether the registration of a lane tells more than its knotes want.
+    fn asks_too_much(&self, fd: RawFd, lane: u8) -> bool {
+        let list = &self.lists[fd as usize];
+        list.armed(lane) & !(HUSHED | ONCE) & !list.wanted(lane, self.hold) != 0
     }
 
     /// Has the kernel say again what it says of writers that had less room than they ask for.
@@ -378,7 +417,9 @@ impl Descriptors {
         while let Some(ghost) = self.list(fd).take(|k| k.lane == lane && k.state == State::Ghost) {
             self.drop_registration(fd, &ghost)?;
         }
-        if self.list(fd).iter().any(|k| k.lane == lane) {
+        if self.list(fd).iter().any(|k| k.lane == lane)
+            && !(self.hold && armed != 0 && !self.list(fd).is_alone(lane))
+        {
             return self.sync(fd, lane, Sync { first: false, fresh: false, ask: false });
         }
         Ok(())

@@ -33,7 +33,7 @@ pub(crate) struct Interest {
 /// - `EMFILE`, `ENFILE`, `ENOMEM`: as epoll_create(2) says.
 pub fn epoll_create1(flags: c_int) -> Result<RawFd> {
     let fd = raw::epoll_create1(flags)?;
-    queue::open(fd, Rules::Epoll);
+    queue::open(fd, Rules::Epoll, false);
     Ok(fd)
 }
 
@@ -44,7 +44,7 @@ pub fn epoll_create1(flags: c_int) -> Result<RawFd> {
 /// `EMFILE`, `ENFILE`, `ENOMEM`: as epoll_create(2) says.
 pub fn epoll_create_hidden() -> Result<RawFd> {
     let fd = hidden(|| raw::epoll_create1(libc::EPOLL_CLOEXEC))?;
-    queue::open(fd, Rules::Epoll);
+    queue::open(fd, Rules::Epoll, false);
     Ok(fd)
 }
 
@@ -68,7 +68,7 @@ pub unsafe fn epoll_ctl(
         return Err(Errno::EINVAL);
     }
     raw::epoll_ctl(epfd, op, fd, event)?;
-    if let Some(queue) = known.or_else(|| queue::open(epfd, Rules::Epoll)) {
+    if let Some(queue) = known.or_else(|| queue::open(epfd, Rules::Epoll, false)) {
         // SAFETY: the kernel has read an event from there for each op but DEL.
         let event = (op != libc::EPOLL_CTL_DEL).then(|| unsafe { event.read_unaligned() });
         note_change(queue, fd, event);
@@ -185,7 +185,7 @@ impl Waiting {
 
 #[cold]
 fn adopt(epfd: RawFd, ready: usize) {
-    if let Some(queue) = queue::open(epfd, Rules::Epoll) {
+    if let Some(queue) = queue::open(epfd, Rules::Epoll, false) {
         count(&queue.counters.waits, 1);
         count(&queue.counters.events, ready as u64);
     }

@@ -16,6 +16,7 @@ use super::both_rules;
 use super::lanes::LANES;
 use super::queue::{Queue, QueueKnotes, Rules, closes, duplicates, handlers};
 use super::raw::{self, Result};
+use super::report::poll_now;
 use super::sink::Sink;
 use super::source::OF_DESCRIPTORS;
 use super::timer;
@@ -291,17 +292,24 @@ fn scan(caller: Caller, sink: &mut Sink, mut limit: Limit, wait: Wait) -> Result
     let mut fruitless = 0;
     loop {
         let unsettled = untold() && or_abort(|| examine(caller))?;
-        if sink.room() > BATCH && or_abort(|| take_many(caller, sink))? > 0 {
+        let had = sink.len();
+        let waiting = queue.held.is_any() && or_abort(|| see_to_held(caller, sink))?;
+        let served = sink.len() > had;
+        if sink.room() == 0 {
+            break;
+        }
+        if sink.room() > BATCH && or_abort(|| take_many(caller, sink, served))? > 0 {
             break;
         }
         let mut events = [const { MaybeUninit::<libc::epoll_event>::uninit() }; BATCH];
         let room = sink.room().min(BATCH) as c_int;
         let at = events.as_mut_ptr().cast();
-        let begun = queue.strays.load(Ordering::Acquire);
+        let begun = Begun::now(queue, served);
         // SAFETY: there is room for BATCH events, and `room` is at most that.
         let look = || unsafe { raw::epoll_wait(caller.kq, at, room, 0) };
         let mut waited = match limit {
             Limit::Now => look(),
+            _ if waiting => look(),
             _ => {
                 let time = if unsettled { limit.soon() } else { limit }.time();
                 // SAFETY: as above.
@@ -318,7 +326,9 @@ fn scan(caller: Caller, sink: &mut Sink, mut limit: Limit, wait: Wait) -> Result
         let n = waited?;
         // SAFETY: the kernel has filled the first `n`.
         let events = unsafe { std::slice::from_raw_parts(events.as_ptr().cast(), n) };
-        or_abort(|| deliver(caller, begun, events, sink))?;
+        if n > 0 || !served {
+            or_abort(|| deliver(caller, begun, events, sink))?;
+        }
         let over = matches!(limit, Limit::Now) && (n == 0 || fruitless == FRUITLESS);
         if sink.len() > 0 || over {
             break;
@@ -343,15 +353,48 @@ fn examine(caller: Caller) -> Result<bool> {
     Ok(knotes.soft.is_unsettled())
 }
 
+/// Sees to what a private queue holds back. True: the wait must not sleep.
+#[cold]
+fn see_to_held(caller: Caller, sink: &mut Sink) -> Result<bool> {
+    let mut knotes = caller.queue.knotes(caller.life)?;
+    let had = sink.len();
+    let before = knotes.count();
+    let waiting = knotes.see_to_held(sink);
+    knotes.drop_forced();
+    let counters = &caller.queue.counters;
+    count_locked(&counters.events, (sink.len() - had) as u64);
+    count_locked(&counters.knotes, (knotes.count() as u64).wrapping_sub(before as u64));
+    Ok(waiting)
+}
+
+/// What is to be known of the moment at which events were fetched.
+#[derive(Clone, Copy, Debug)]
+struct Begun {
+    /// How many strays there had been.
+    strays: u32,
+    /// How many changes the kernel had not been told of.
+    unsent: u32,
+    /// Those in the line had their turn in this call.
+    served: bool,
+}
+
+impl Begun {
+    #[inline]
+    fn now(queue: &Queue, served: bool) -> Self {
+        let strays = queue.strays.load(Ordering::Acquire);
+        Self { strays, unsent: queue.held.changes(), served }
+    }
+}
+
 /// For an eventlist longer than a batch: what is ready now, in one call, since a second one would
 /// give the level ones again.
 #[cold]
-fn take_many(caller: Caller, sink: &mut Sink) -> Result<usize> {
+fn take_many(caller: Caller, sink: &mut Sink, served: bool) -> Result<usize> {
     // A knote gives at most one event; a handful are our own.
     let most = caller.queue.most_events() + 16;
     let room = sink.room().min(most);
     let mut events = Vec::<libc::epoll_event>::with_capacity(room);
-    let begun = caller.queue.strays.load(Ordering::Acquire);
+    let begun = Begun::now(caller.queue, served);
     // SAFETY: the vector has room for that many.
     let n = unsafe { raw::epoll_wait(caller.kq, events.as_mut_ptr(), room as c_int, 0) }?;
     // SAFETY: the kernel has filled the first `n`.
@@ -365,7 +408,7 @@ pub(crate) fn take_ready(caller: Caller, sink: &mut Sink, budget: usize) -> Resu
     let mut events = [const { MaybeUninit::<libc::epoll_event>::uninit() }; 64];
     let room = budget.min(events.len());
     let at = events.as_mut_ptr().cast();
-    let begun = caller.queue.strays.load(Ordering::Acquire);
+    let begun = Begun::now(caller.queue, false);
     // SAFETY: there is room for that many.
     let n = unsafe { raw::epoll_wait(caller.kq, at, room as c_int, 0) }?;
     // SAFETY: the kernel has filled the first `n`.
@@ -373,11 +416,10 @@ pub(crate) fn take_ready(caller: Caller, sink: &mut Sink, budget: usize) -> Resu
     sink.within(budget, |sink| deliver(caller, begun, events, sink))
 }
 
-/// Hands the kernel's events to the knotes that they are for. `begun`: how many strays there had been
-/// when the wait began.
+/// Hands the kernel's events, fetched by a wait that began at `begun`, to the knotes that they are for.
 fn deliver(
     caller: Caller,
-    begun: u32,
+    begun: Begun,
     events: &[libc::epoll_event],
     sink: &mut Sink,
 ) -> Result<()> {
@@ -388,14 +430,17 @@ fn deliver(
     let knotes = &mut *locked;
     let (before, had) = (knotes.count(), sink.len());
     let (mut soft, mut strays) = (events.is_empty(), 0_u8);
+    // Since they were fetched, another thread has changed what the kernel was not told of.
+    let stale = knotes.descriptors.unsent != begun.unsent;
     for (at, event) in events.iter().enumerate() {
         // Each of the events to come gets its place: an edge is told only once.
         let budget = sink.room() - (events.len() - at - 1);
         match Token::decode(event.u64) {
             Some(Token::Descriptor { fd, token }) => {
                 let who = (fd, token, 0);
-                if !knotes.descriptors.dispatch(who, event.events, sink, budget)
-                    && knotes.strays.note(who, begun, &caller.queue.strays)
+                let bits = if stale { event.events & poll_now(fd) } else { event.events };
+                if !knotes.descriptors.dispatch(who, bits, sink, budget)
+                    && knotes.strays.note(who, begun.strays, &caller.queue.strays)
                 {
                     strays |= 1;
                 }
@@ -412,7 +457,7 @@ fn deliver(
             None => {}
         }
     }
-    if soft {
+    if soft && !begun.served {
         // Nothing came, yet another thread may hold the bell's event and wait for our lock: a level
         // knote is for every scan.
         knotes.soft.look();
@@ -532,7 +577,7 @@ impl QueueKnotes {
         }
     }
 
-    fn report_soft(&mut self, sink: &mut Sink, budget: usize) {
+    pub(crate) fn report_soft(&mut self, sink: &mut Sink, budget: usize) {
         let mut budget = budget;
         while budget > 0
             && let Some(event) = self.soft.take_spilt()

@@ -202,17 +202,29 @@ impl Knotes {
         self.iter().find(|k| k.lane == lane).map_or(0, |k| k.armed)
     }
 
-    /// What the registration of a lane should ask for; 0 where no knote of it reports.
-    pub(crate) fn wanted(&self, lane: u8) -> u16 {
+    /// What the registration of a lane should ask for; 0 where no knote of it reports. `lasting`: a
+    /// level EV_DISPATCH knote stays armed when it has reported.
+    pub(crate) fn wanted(&self, lane: u8, lasting: bool) -> u16 {
         let enabled = || self.iter().filter(|k| k.lane == lane && k.state == State::Enabled);
         let mut bits = enabled().fold(0, |bits, knote| bits | knote.interest());
         if let (Some(only), None) = (enabled().next(), enabled().nth(1))
             && only.has(EvFlags::EV_ONESHOT | EvFlags::EV_DISPATCH)
             && !only.is_exclusive()
+            && !(lasting && !only.is_alone() && !only.has(EvFlags::EV_ONESHOT))
         {
             bits |= ONCE;
         }
         bits
+    }
+
+    /// Whether a lane has an edge knote.
+    pub(crate) fn is_edge(&self, lane: u8) -> bool {
+        self.iter().any(|k| k.lane == lane && k.is_edge())
+    }
+
+    /// Whether a lane's registration is one knote's alone.
+    pub(crate) fn is_alone(&self, lane: u8) -> bool {
+        self.iter().any(|k| k.lane == lane && k.is_alone())
     }
 
     /// Whether any lane has a registration.

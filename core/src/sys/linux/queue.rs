@@ -33,8 +33,11 @@ pub(crate) mod closes;
 pub(crate) mod duplicates;
 pub(crate) mod handlers;
 mod handshake;
+mod private;
 mod put_down;
 mod sync;
+
+pub(crate) use private::Held;
 
 /// What a queue does at close, dup and fork.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -52,6 +55,8 @@ pub(crate) struct Queue {
     /// The process that opened it ([`fork::generation`]).
     generation: AtomicU32,
     epoll_rules: AtomicBool,
+    /// See [`private`].
+    pub(crate) held: Held,
     pub(crate) counters: Live,
     /// Epoll's rules: what is registered, by number. Bookkeeping: the kernel has the truth.
     pub(crate) interests: FdTable<Interest>,
@@ -81,6 +86,8 @@ pub(crate) struct QueueKnotes {
     pub(crate) strays: Strays,
     /// The queue's own set is not the one that it began with.
     pub(crate) rebuilt: bool,
+    /// A private queue's line has the larger half of an odd room, at every second wait.
+    larger_half: bool,
 }
 
 impl QueueKnotes {
@@ -90,6 +97,7 @@ impl QueueKnotes {
             soft: Soft::new(kq),
             strays: Strays::default(),
             rebuilt: false,
+            larger_half: false,
         })
     }
 }
@@ -99,6 +107,7 @@ impl QueueKnotes {
 pub(crate) struct Locked<'a> {
     /// None only while it is dropped.
     guard: Option<MutexGuard<'a, Option<Box<QueueKnotes>>>>,
+    queue: &'a Queue,
     was_in_queue: bool,
 }
 
@@ -112,6 +121,9 @@ impl Locked<'_> {
 impl Drop for Locked<'_> {
     #[inline]
     fn drop(&mut self) {
+        if self.queue.held.is_private() {
+            self.publish();
+        }
         self.guard = None;
         closes::leave(self.was_in_queue);
     }
@@ -146,6 +158,7 @@ impl Queue {
             handshake: Handshake::new(),
             generation: AtomicU32::new(0),
             epoll_rules: AtomicBool::new(false),
+            held: Held::new(),
             counters: Live::new(),
             interests: FdTable::new(),
             inner: AtomicI32::new(-1),
@@ -187,9 +200,15 @@ impl Queue {
     /// As [`knotes`](Self::knotes), for a thread that counts as in a queue, but has none locked.
     #[inline]
     pub(crate) fn knotes_anyway(&self, life: u32) -> Result<Locked<'_>> {
-        let locked = self.lock();
+        let mut locked = self.lock();
         let is_there = locked.guard.as_deref().is_some_and(Option::is_some);
-        if self.life() == life && is_there { Ok(locked) } else { Err(Errno::EBADF) }
+        if self.life() != life || !is_there {
+            return Err(Errno::EBADF);
+        }
+        if self.held.is_private() {
+            locked.hold(!self.handshake.has_sleepers());
+        }
+        Ok(locked)
     }
 
     /// The knotes, if the queue has any and nobody holds them just now.
@@ -200,7 +219,7 @@ impl Queue {
             Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
             Err(TryLockError::WouldBlock) => None,
         };
-        let locked = Locked { guard, was_in_queue };
+        let locked = Locked { guard, queue: self, was_in_queue };
         let is_there = locked.guard.as_deref().is_some_and(Option::is_some);
         is_there.then_some(locked)
     }
@@ -211,13 +230,18 @@ impl Queue {
         let was_in_queue = closes::enter();
         // A panic under the lock was our own bug; the table is as it was between two changes.
         let guard = self.knotes.lock().unwrap_or_else(PoisonError::into_inner);
-        Locked { guard: Some(guard), was_in_queue }
+        Locked { guard: Some(guard), queue: self, was_in_queue }
     }
 
     /// Runs a wait that may sleep, unless the queue was closed since the caller knew it: from here on
-    /// closing it wakes the caller.
+    /// closing it wakes the caller. Nor does it wait while something is held back.
     #[inline]
-    pub(crate) fn sleep<R>(&self, life: u32, wait: impl FnOnce() -> Result<R>) -> Result<R> {
+    pub(crate) fn sleep<R: Default>(
+        &self,
+        life: u32,
+        wait: impl FnOnce() -> Result<R>,
+    ) -> Result<R> {
+        let wait = || if self.held.is_any() { Ok(R::default()) } else { wait() };
         self.handshake.sleep(life, wait).unwrap_or(Err(Errno::EBADF))
     }
 
@@ -269,7 +293,7 @@ pub(crate) fn find(fd: RawFd) -> Option<&'static Queue> {
 
 /// Makes the object of a queue whose new descriptor is `fd`; None where the number is too high for
 /// the table. What the number stood for before is over.
-pub(crate) fn open(fd: RawFd, rules: Rules) -> Option<&'static Queue> {
+pub(crate) fn open(fd: RawFd, rules: Rules, private: bool) -> Option<&'static Queue> {
     let_go(fd, false);
     let cell = QUEUES.entry(fd)?;
     let generation = fork::generation();
@@ -280,6 +304,7 @@ pub(crate) fn open(fd: RawFd, rules: Rules) -> Option<&'static Queue> {
     let queue = queue.unwrap_or_else(make);
     queue.generation.store(generation, Ordering::Relaxed);
     queue.epoll_rules.store(rules == Rules::Epoll, Ordering::Relaxed);
+    queue.held.begin(private);
     queue.interests.for_each(|_, interest| interest.clear());
     queue.untold.store(false, Ordering::Relaxed);
     queue.has_requests.store(false, Ordering::Relaxed);

@@ -104,6 +104,8 @@ pub(crate) struct Soft {
     shared: Shared,
     /// How many knotes have a descriptor for their ident.
     of_descriptors: usize,
+    /// Nobody sleeps in the queue, and nobody polls it from outside: the bell need not ring.
+    pub(crate) hold: bool,
 }
 
 impl Soft {
@@ -116,6 +118,7 @@ impl Soft {
             bell: Bell::default(),
             shared: Shared::new(kq),
             of_descriptors: 0,
+            hold: false,
         }
     }
 
@@ -293,11 +296,20 @@ impl Soft {
         if self.shared.signals.take_unlooked() {
             self.collect_signals();
         }
-        if self.line.is_empty() && self.forced.is_empty() && self.spilt.is_empty() {
+        if !self.is_awaited() {
             self.bell.hush()
-        } else {
+        } else if !self.hold {
             self.bell.ring()
         }
+    }
+
+    fn is_awaited(&self) -> bool {
+        !(self.line.is_empty() && self.forced.is_empty() && self.spilt.is_empty())
+    }
+
+    /// Whether somebody stands in the line, and the kernel was not told.
+    pub(crate) fn is_unannounced(&self) -> bool {
+        self.is_awaited() && !self.bell.is_rung()
     }
 
     fn remove(&mut self, key: Key) {

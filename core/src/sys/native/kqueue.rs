@@ -44,6 +44,15 @@ impl Kqueue {
         Ok(Self { fd, counters })
     }
 
+    /// As [`Kqueue::new`]: what only a queue that nobody polls from outside may leave out, a kernel's
+    /// own queue does not pay for.
+    ///
+    /// # Errors
+    /// Those of [`Kqueue::new`].
+    pub fn private() -> Result<Self, Errno> {
+        Self::new()
+    }
+
     /// `kevent(kq, changelist, eventlist, timeout)` - applies the changes, then waits for events;
     /// returns how many it wrote to `eventlist`. Without a timeout it waits for ever; with an empty
     /// eventlist not at all.

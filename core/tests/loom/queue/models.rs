@@ -47,6 +47,32 @@ fn nobody_sleeps_on_in_a_closed_queue() {
     });
 }
 
+/// A private queue: who leaves the bell alone, and who goes to sleep.
+#[test]
+fn what_is_held_back_is_seen_before_a_sleep_or_sent() {
+    loom::model(|| {
+        let queue = Arc::new((Handshake::new(), Set::default(), AtomicBool::new(false)));
+        queue.0.open();
+        let life = queue.0.life();
+        let sleeper = thread::spawn({
+            let queue = Arc::clone(&queue);
+            move || {
+                let wait = || {
+                    if !queue.2.load(Ordering::SeqCst) {
+                        queue.1.wait()
+                    }
+                };
+                queue.0.sleep(life, wait)
+            }
+        });
+        queue.2.store(true, Ordering::SeqCst);
+        if queue.0.has_sleepers() {
+            queue.1.sound();
+        }
+        assert!(sleeper.join().unwrap().is_some());
+    });
+}
+
 #[test]
 fn what_a_queue_needs_is_seen_by_who_sees_it_open() {
     loom::model(|| {

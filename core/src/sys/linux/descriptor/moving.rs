@@ -32,7 +32,7 @@ impl Descriptors {
             if list.armed(lane) == 0 {
                 continue;
             }
-            let want = list.wanted(lane);
+            let want = list.wanted(lane, self.hold);
             let edge = list.iter().any(|k| k.lane == lane && k.is_edge());
             let stays = list.iter().any(|k| k.lane != lane || k.state != State::Ghost);
             let elsewhere = list.iter().any(|k| k.lane != lane && k.armed != 0);

@@ -39,6 +39,14 @@ impl Handshake {
         self.sleepers.load(Ordering::SeqCst) > 0
     }
 
+    /// Whether there may be sleepers. Who asks has made known before (SeqCst) what a thread looks for
+    /// that goes to sleep.
+    #[inline]
+    pub(crate) fn has_sleepers(&self) -> bool {
+        in_order();
+        self.sleepers.load(Ordering::SeqCst) > 0
+    }
+
     /// Runs a wait that may sleep; None where the life is over.
     #[inline]
     pub(crate) fn sleep<R>(&self, life: u32, wait: impl FnOnce() -> R) -> Option<R> {
