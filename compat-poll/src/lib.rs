@@ -23,7 +23,7 @@
 pub use kq_core::sets::{
     Policy, SetCounters as Counters, policy, set_counters as counters, set_policy,
 };
-pub use nix::poll::{PollFd, PollFlags, PollTimeout};
+pub use nix::poll::{PollFd, PollFlags, PollTimeout, PollTimeoutTryFromError};
 
 use kq_core::raw;
 use kq_core::sets::{self, RawCalls, Wait};

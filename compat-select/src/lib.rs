@@ -26,6 +26,7 @@ mod set;
 pub use kq_core::sets::{
     Policy, SetCounters as Counters, policy, set_counters as counters, set_policy,
 };
+pub use libc::FD_SETSIZE;
 pub use set::{FdSet, Fds};
 
 use std::cell::Cell;

@@ -25,6 +25,12 @@ impl PartialEq for FdSet<'_> {
 
 impl Eq for FdSet<'_> {}
 
+impl std::hash::Hash for FdSet<'_> {
+    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
+        self.bits.iter_ones().for_each(|number| state.write_usize(number));
+    }
+}
+
 impl<'fd> FdSet<'fd> {
     /// An empty set.
     pub fn new() -> Self {

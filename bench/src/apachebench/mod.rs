@@ -1,6 +1,7 @@
 //! A real server under each backend: lighttpd, loaded by wrk (connections kept alive) and by ab (a
 //! connection for each request), while idle connections sit beside the busy ones.
 
+mod churn;
 mod load;
 mod server;
 
@@ -42,6 +43,9 @@ pub(crate) struct ApachebenchArgs {
     #[arg(long, value_enum, value_delimiter = ',',
           default_values_t = [Handler::Select, Handler::Poll, Handler::Epoll])]
     pub(crate) handler: Vec<Handler>,
+    /// Instead: so many short connections to each server under our library; none may be lost
+    #[arg(long, value_name = "CONNECTIONS")]
+    pub(crate) churn: Option<u64>,
 }
 
 /// lighttpd's event handlers.
@@ -109,6 +113,9 @@ fn contenders(ctx: &Ctx, handler: Handler) -> Result<Vec<Contender>> {
 
 /// Runs it.
 pub(crate) fn run(ctx: &Ctx, args: &ApachebenchArgs) -> Result<Bench> {
+    if let Some(connections) = args.churn {
+        return churn::run(ctx, args, connections);
+    }
     let lighttpd = server::find("lighttpd", "lighttpd")?;
     let tools: Vec<Box<dyn Load>> = vec![
         Box::new(Wrk::find(args.time, args.connections)?),

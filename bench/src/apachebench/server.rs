@@ -22,8 +22,8 @@ pub(crate) fn find(program: &str, package: &str) -> Result<PathBuf> {
 }
 
 /// What is asked for and served.
-const FILE: &str = "kib";
-const LENGTH: usize = 1024;
+pub(super) const FILE: &str = "kib";
+pub(super) const LENGTH: usize = 1024;
 
 /// A lighttpd, ended when it is dropped.
 #[derive(Debug)]

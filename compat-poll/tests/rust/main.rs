@@ -10,8 +10,9 @@ use std::process::ExitCode;
 
 use kq_core::hooks::all_closes_are_told;
 use kq_core::rules;
-use kq_core::test_support::defences::{leaving, untold};
+use kq_core::test_support::defences::{leaving, unhooked, untold};
 use kq_core::test_support::harness::{Rule, Suite};
+use kq_core::test_support::poll_rules;
 use kq_core::test_support::preload::add_rules_in_process;
 use kq_core::test_support::sets::{Call, Pair, Promise, compare_programs, entries, kernel_poll};
 use kq_core::test_support::watched::Ask;
@@ -28,7 +29,7 @@ fn main() -> ExitCode {
         "untold",
         || {},
         ask as Ask,
-        &[UNTOLD, untold::RULES, leaving::RULES],
+        &[UNTOLD, untold::RULES, unhooked::RULES, leaving::RULES],
     );
     add_rules_in_process(
         &mut suite,
@@ -37,6 +38,7 @@ fn main() -> ExitCode {
         ask as Ask,
         &[TOLD, leaving::RULES],
     );
+    add_rules_in_process(&mut suite, "untold", || {}, api::API, &[poll_rules::RULES]);
     suite.run()
 }
 
@@ -45,9 +47,9 @@ fn pair(ask: Call, promise: Promise) -> Pair {
 }
 
 fn equals_the_kernel(_: Ask) {
-    compare_programs(&[poll as Call, ppoll].map(|call| pair(call, Promise::Exact)));
+    compare_programs(40, &[poll as Call, ppoll].map(|call| pair(call, Promise::Exact)));
 }
 
 fn equals_the_kernel_in_the_end(_: Ask) {
-    compare_programs(&[poll as Call, ppoll].map(|call| pair(call, Promise::Late)));
+    compare_programs(40, &[poll as Call, ppoll].map(|call| pair(call, Promise::Late)));
 }

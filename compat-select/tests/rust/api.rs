@@ -4,9 +4,11 @@ use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 
 use compat_select::FdSet;
 use kq_core::test_support::bitmaps::{Bitmaps, answer, bitmaps};
+use kq_core::test_support::select_rules::{SelectApi, WORDS};
 use kq_core::test_support::sets::Answer;
 use kq_core::test_support::watched::Watched;
 use libc::pollfd;
+use nix::sys::signal::SigSet;
 use nix::sys::time::{TimeSpec, TimeVal, TimeValLike};
 
 /// A set borrows its descriptors; the tests have numbers, also of what is closed.
@@ -67,3 +69,55 @@ pub(crate) fn ask(watched: &mut Watched, timeout: i32) -> Vec<RawFd> {
     let ready = compat_select::select(None, &mut set, None, None, time.as_mut());
     watched.found(ready.map(|n| n as usize), numbers(&set))
 }
+
+/// The sets of a test's bitmaps; what the call leaves in them goes back there.
+fn with_sets<T>(
+    maps: [*mut u64; 3],
+    call: impl FnOnce([Option<&mut FdSet<'static>>; 3]) -> nix::Result<T>,
+) -> nix::Result<T> {
+    let words = |map: *mut u64| {
+        // SAFETY: null, or a bitmap of the test's, which nobody else touches meanwhile.
+        (!map.is_null()).then(|| unsafe { std::slice::from_raw_parts_mut(map, WORDS) })
+    };
+    let mut maps = maps.map(words);
+    let mut sets = maps.each_ref().map(|map| {
+        let map = map.as_ref()?;
+        let is_set = |fd: &RawFd| map[*fd as usize / 64] >> (fd % 64) & 1 == 1;
+        Some(set_of((0..64 * WORDS as RawFd).filter(is_set)))
+    });
+    let result = call(sets.each_mut().map(Option::as_mut));
+    for (map, set) in maps.iter_mut().zip(&sets) {
+        if let (Some(map), Some(set)) = (map, set) {
+            map.fill(0);
+            numbers(set).iter().for_each(|fd| map[*fd as usize / 64] |= 1 << (fd % 64));
+        }
+    }
+    result
+}
+
+/// As the rules call it.
+pub(crate) const API: SelectApi = SelectApi {
+    select: |nfds, maps, timeout| {
+        // SAFETY: null, or the test's.
+        let timeout = unsafe { timeout.as_mut() };
+        let mut time = timeout.as_ref().map(|time| TimeVal::from(**time));
+        let result =
+            with_sets(maps, |[r, w, e]| compat_select::select(nfds, r, w, e, time.as_mut()));
+        if let (Some(timeout), Some(time)) = (timeout, time) {
+            *timeout = *time.as_ref();
+        }
+        result.map(|n| n as usize)
+    },
+    pselect: |nfds, maps, time, mask| {
+        // SAFETY: null, or the test's; a sigset_t of the test's is one that libc made.
+        let (time, mask) = unsafe { (time.as_ref(), mask.as_ref()) };
+        let time = time.map(|time| TimeSpec::from_timespec(*time));
+        // SAFETY: as above.
+        let mask = mask.map(|mask| unsafe { SigSet::from_sigset_t_unchecked(*mask) });
+        with_sets(maps, |[r, w, e]| {
+            compat_select::pselect(nfds, r, w, e, time.as_ref(), mask.as_ref())
+        })
+        .map(|n| n as usize)
+    },
+    takes_pointers: false,
+};

@@ -11,9 +11,10 @@ use std::process::ExitCode;
 use kq_core::hooks::all_closes_are_told;
 use kq_core::rules;
 use kq_core::test_support::bitmaps::{bits, kernel_select};
-use kq_core::test_support::defences::{leaving, untold};
+use kq_core::test_support::defences::{leaving, unhooked, untold};
 use kq_core::test_support::harness::{Rule, Suite};
 use kq_core::test_support::preload::add_rules_in_process;
+use kq_core::test_support::select_rules;
 use kq_core::test_support::sets::{Call, Pair, Promise, compare_programs};
 use kq_core::test_support::watched::Ask;
 
@@ -29,7 +30,7 @@ fn main() -> ExitCode {
         "untold",
         || {},
         ask as Ask,
-        &[UNTOLD, untold::RULES, leaving::RULES],
+        &[UNTOLD, untold::RULES, unhooked::RULES, leaving::RULES],
     );
     add_rules_in_process(
         &mut suite,
@@ -38,6 +39,7 @@ fn main() -> ExitCode {
         ask as Ask,
         &[TOLD, leaving::RULES],
     );
+    add_rules_in_process(&mut suite, "untold", || {}, api::API, &[select_rules::RULES]);
     suite.run()
 }
 
@@ -46,9 +48,9 @@ fn pair(ask: Call, promise: Promise) -> Pair {
 }
 
 fn equals_the_kernel(_: Ask) {
-    compare_programs(&[select as Call, pselect].map(|call| pair(call, Promise::Exact)));
+    compare_programs(40, &[select as Call, pselect].map(|call| pair(call, Promise::Exact)));
 }
 
 fn equals_the_kernel_in_the_end(_: Ask) {
-    compare_programs(&[select as Call, pselect].map(|call| pair(call, Promise::Late)));
+    compare_programs(40, &[select as Call, pselect].map(|call| pair(call, Promise::Late)));
 }

@@ -1,6 +1,7 @@
 //! Asking the kernel about all entries, and mending what it knows better.
 
 use libc::epoll_event;
+use nix::errno::Errno;
 
 use crate::sys::linux::raw::Result;
 
@@ -24,6 +25,9 @@ pub(crate) fn full_check<F: Front>(
     set.check_cost = end - start;
     set.checked_at = about_now();
     set.reconsider_sometimes(set.checked_at);
+    if result == Err(Errno::EBADF) {
+        repair_all(set);
+    }
     let found = result?;
     if found > 0 {
         repair(set, front);
@@ -34,6 +38,19 @@ pub(crate) fn full_check<F: Front>(
         front.restore(set);
     }
     Ok(found)
+}
+
+/// select says that a number is closed, and not which: those that are registered are compared.
+pub(crate) fn repair_all(set: &mut Set) {
+    if set.watch.queue().is_none() || !set.watch.may_change() {
+        return;
+    }
+    for slot in 0..set.watch.table.reached() {
+        if set.watch.table.is_live(slot) && !set.watch.verify(slot) {
+            count(Count::Reused);
+            set.distrust(slot, State::New);
+        }
+    }
 }
 
 /// The kernel's call has reported entries: are those that are registered still what they were?

@@ -86,6 +86,11 @@ impl<C: Calls> PollCall<'_, C> {
         unsafe { set.watch.table.words().add(index).write(word(new)) };
     }
 
+    /// More entries than RLIMIT_NOFILE are EINVAL: the kernel says it.
+    fn is_within_limit(&self) -> bool {
+        raw::descriptor_limit().is_ok_and(|limit| self.len as u64 <= limit)
+    }
+
     /// Takes over what changed.
     fn change(&mut self, set: &mut Set, changed: usize) -> Update {
         let kept = self.len.min(set.len);
@@ -219,7 +224,8 @@ impl<C: Calls> Front for PollCall<'_, C> {
     }
 
     fn fill(&mut self, set: &mut Set) {
-        if !set.watch.table.reserve(self.len, self.len * 8) || !set.asked.reserve(self.len) {
+        let room = set.watch.table.reserve(self.len, self.len * 8);
+        if !room || !set.asked.reserve(self.len) || !self.is_within_limit() {
             set.broken = true;
             return;
         }
@@ -236,6 +242,9 @@ impl<C: Calls> Front for PollCall<'_, C> {
     }
 
     fn update(&mut self, set: &mut Set, policy: Policy) -> Update {
+        if self.len > set.len && !self.is_within_limit() {
+            return Update::Failed;
+        }
         self.forget_told(set);
         let mut at = self.difference(set, 0);
         if at == self.len && self.len == set.len {

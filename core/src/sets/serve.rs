@@ -122,6 +122,9 @@ fn choose<F: Front>(
             }
             Taken::Failed => return hand_over(set, front),
         }
+        if set.broken {
+            return hand_over(set, front);
+        }
     }
     if results > 0 || (immediate && !masked) {
         return served(set, front, results);

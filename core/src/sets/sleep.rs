@@ -1,8 +1,9 @@
 //! Sleeping: on the queue and those asked by number for at most T, then in the kernel's own call.
 
 use libc::epoll_event;
+use nix::errno::Errno;
 
-use super::check::{full_check, repair};
+use super::check::{full_check, repair, repair_all};
 use super::counters::{Count, count};
 use super::front::{Front, Time};
 use super::policy::Policy;
@@ -33,6 +34,8 @@ pub(crate) fn sleep<F: Front>(
         let (mut results, queue_has) =
             match front.ask(set, set.watch.queue(), Time::AtMost(Some(slice))) {
                 Ok(answer) => answer,
+                // It may be us who have none.
+                Err(Errno::ENOMEM) => return in_the_kernel(set, front, left),
                 Err(errno) => return Outcome::Ours(Err(errno)),
             };
         if queue_has {
@@ -73,6 +76,9 @@ fn in_the_kernel<F: Front>(set: &mut Set, front: &mut F, left: Option<Nanos>) ->
     let result = front.whole(set, Time::AtMost(left));
     if result.is_ok() {
         set.checked_at = about_now();
+    }
+    if result == Err(Errno::EBADF) {
+        repair_all(set);
     }
     if let Ok(found @ 1..) = result {
         repair(set, front);

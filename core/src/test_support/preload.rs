@@ -99,12 +99,8 @@ fn in_a_thread(body: impl FnOnce() + Send + 'static) {
     std::thread::spawn(body).join().expect("the test's thread failed");
 }
 
-/// The whole of `main` of a test binary whose tests run under the library: each rule under each
-/// policy.
-pub fn run<B>(library_name: &str, under_test: B, rules: &[&[Rule<B>]]) -> ExitCode
-where
-    B: Copy + Send + 'static,
-{
+/// The whole of `main` of a test binary whose tests run under the library, by [`add_rules`].
+pub fn run(library_name: &str, add: impl FnOnce(&mut Suite<'_>)) -> ExitCode {
     if let Some(test) = isolate::asked_for()
         && std::env::var_os("LD_PRELOAD").is_none()
     {
@@ -119,6 +115,15 @@ where
         panic!("{error}");
     }
     let mut suite = Suite::new();
+    add(&mut suite);
+    suite.run()
+}
+
+/// Adds each rule under each policy, as `policy::id_name`.
+pub fn add_rules<B>(suite: &mut Suite<'_>, under_test: B, rules: &[&[Rule<B>]])
+where
+    B: Copy + Send + 'static,
+{
     for policy in POLICIES {
         for rule in rules.iter().copied().flatten() {
             let body = rule.body;
@@ -127,7 +132,6 @@ where
             });
         }
     }
-    suite.run()
 }
 
 /// What poll and select of the preloaded library, or of this process, did so far, as text.

@@ -97,21 +97,28 @@ impl Watched {
     /// # Panics
     /// When it never does.
     pub fn warm_up(&mut self, ask: Ask) {
-        if policy() == "off" {
-            return;
-        }
-        let (mut served, mut registered) = (0, 0);
-        for _ in 0..20_000 {
-            let before = (counter("served"), counter("registered"));
-            assert_eq!(ask(self, 0), self.truth());
-            served = if counter("served") > before.0 { served + 1 } else { 0 };
-            registered = if counter("registered") == before.1 { registered + 1 } else { 0 };
-            if served > 3 && registered > 3 {
-                return;
-            }
-        }
-        panic!("the queue never served: {}", super::preload::counters());
+        let served = warm_up_by(20_000, || assert_eq!(ask(self, 0), self.truth()));
+        assert!(served, "the queue never served: {}", super::preload::counters());
     }
+}
+
+/// Asks until the library answers from its queue, if the policy lets it, and has registered what it
+/// will: so often at most. False where it never does.
+pub fn warm_up_by(times: usize, mut ask: impl FnMut()) -> bool {
+    if policy() == "off" {
+        return true;
+    }
+    let (mut served, mut registered) = (0, 0);
+    for _ in 0..times {
+        let before = (counter("served"), counter("registered"));
+        ask();
+        served = if counter("served") > before.0 { served + 1 } else { 0 };
+        registered = if counter("registered") == before.1 { registered + 1 } else { 0 };
+        if served > 3 && registered > 3 {
+            return true;
+        }
+    }
+    false
 }
 
 fn sorted(mut fds: Vec<RawFd>) -> Vec<RawFd> {

@@ -29,5 +29,5 @@ fn ppoll(fds: &mut [pollfd], timeout: i32) -> Answer {
 fn equals_the_kernel(_: Ask) {
     let kernel = kernel_poll;
     let pair = |ask: Call| Pair { kernel, ask, count: entries, promise: Promise::Exact };
-    compare_programs(&[pair(poll), pair(ppoll)]);
+    compare_programs(150, &[pair(poll), pair(ppoll)]);
 }

@@ -4,14 +4,15 @@ mod random;
 
 use std::process::ExitCode;
 
-use kq_core::test_support::defences::{calls, closes, leaving};
-use kq_core::test_support::preload::run;
+use kq_core::test_support::defences::{calls, cancel, closes, leaving};
+use kq_core::test_support::preload::{add_rules, run};
+use kq_core::test_support::select_rules;
 use kq_core::test_support::watched::{Ask, Watched};
 
 fn main() -> ExitCode {
-    run(
-        "libkqcompat_select.so",
-        Watched::select as Ask,
-        &[closes::RULES, calls::RULES, leaving::RULES, random::RULES],
-    )
+    run("libkqcompat_select.so", |suite| {
+        let rules = [closes::RULES, calls::RULES, cancel::RULES, leaving::RULES, random::RULES];
+        add_rules(suite, Watched::select as Ask, &rules);
+        add_rules(suite, select_rules::C, &[select_rules::RULES]);
+    })
 }

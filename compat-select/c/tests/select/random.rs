@@ -52,5 +52,5 @@ fn pselect(fds: &mut [pollfd], timeout: i32) -> Answer {
 fn equals_the_kernel(_: Ask) {
     let kernel = kernel_select;
     let pair = |ask: Call| Pair { kernel, ask, count: bits, promise: Promise::Exact };
-    compare_programs(&[pair(select), pair(pselect)]);
+    compare_programs(150, &[pair(select), pair(pselect)]);
 }

@@ -394,6 +394,18 @@ pub fn getpid() -> libc::pid_t {
     pid as libc::pid_t
 }
 
+/// The soft limit of RLIMIT_NOFILE: poll takes no more entries.
+///
+/// # Errors
+/// Those of prlimit(2).
+pub fn descriptor_limit() -> Result<u64> {
+    let mut limit = libc::rlimit64 { rlim_cur: 0, rlim_max: 0 };
+    let (which, here) = (libc::RLIMIT_NOFILE as usize, &raw mut limit as usize);
+    // SAFETY: of this process; no new limit is set, and the old one goes to a struct of ours.
+    check(unsafe { syscall4(Sysno::prlimit64 as usize, 0, which, 0, here) })?;
+    Ok(limit.rlim_cur)
+}
+
 /// `gettid()`.
 #[inline]
 pub fn gettid() -> libc::pid_t {

@@ -2,6 +2,8 @@
 //! the defences that docs/poll.md lists.
 
 pub mod calls;
+pub mod cancel;
 pub mod closes;
 pub mod leaving;
+pub mod unhooked;
 pub mod untold;
