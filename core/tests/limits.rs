@@ -101,6 +101,22 @@ fn no_more_instances_is_emfile() {
     assert_eq!(one(kq, NOW).fflags(), asked);
 }
 
+/// The highest number there could be is no reason for a table of two thousand million.
+#[test]
+fn a_number_far_beyond_is_ebadf_and_costs_nothing() {
+    if isolated("a_number_far_beyond_is_ebadf_and_costs_nothing") {
+        return;
+    }
+    let kq = Kqueue::new().unwrap();
+    let most = libc::rlimit { rlim_cur: 1 << 30, rlim_max: 1 << 30 };
+    // SAFETY: the structure is ours.
+    assert_eq!(unsafe { libc::setrlimit(libc::RLIMIT_AS, &most) }, 0);
+    for flags in [ADD, EvFlags::EV_DELETE, EvFlags::EV_ENABLE] {
+        let far = KEvent::new(i32::MAX as usize, EVFILT_READ, flags, NONE, 0, 0);
+        assert_eq!(apply(&kq, &[far]), Err(Errno::EBADF));
+    }
+}
+
 #[test]
 fn a_file_that_may_not_be_read_is_eacces() {
     if isolated("a_file_that_may_not_be_read_is_eacces") {

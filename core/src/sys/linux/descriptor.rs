@@ -23,6 +23,10 @@ use super::report::{Report, poll_now, report};
 use super::sink::Sink;
 use super::strays::Addressee;
 
+/// For a number so far beyond the highest that was asked for, room is made only if it is that of a
+/// descriptor: a program may ask for any.
+const NEAR: usize = 1024;
+
 /// All descriptor knotes of a queue.
 #[derive(Debug)]
 pub(crate) struct Descriptors {
@@ -66,6 +70,9 @@ impl Descriptors {
         let fd = RawFd::try_from(change.ident).map_err(|_| Errno::EBADF)?;
         let has = |flag: EvFlags| change.flags & flag.bits() != 0;
         self.dead = Knotes::default();
+        if fd as usize >= self.lists.len() + NEAR {
+            raw::fcntl(fd, libc::F_GETFD, 0)?;
+        }
         let there = self.list(fd).get_mut(filter).is_some_and(|k| k.state != State::Ghost);
         if !there {
             if has(EvFlags::EV_ADD) {
