@@ -135,11 +135,13 @@ impl<T: Zeroed> Array<T> {
         self.region.free();
     }
 
-    /// Gives memory back if only a small part of it is in use.
-    pub(crate) fn shrink(&mut self) {
-        if self.len * size_of::<T>() * 4 < self.region.len() && self.region.len() > PAGE {
+    /// Gives memory back if only a small part of it is needed for so many elements, which are as many
+    /// as there are or more.
+    pub(crate) fn shrink_to(&mut self, needed: usize) {
+        debug_assert!(self.len <= needed);
+        if needed * size_of::<T>() * 4 < self.region.len() && self.region.len() > PAGE {
             let mut smaller = Self::EMPTY;
-            if smaller.reserve(self.len.max(1)) {
+            if smaller.reserve(needed.max(1)) {
                 smaller.len = self.len;
                 smaller.copy_from_slice(self);
                 std::mem::swap(self, &mut smaller);

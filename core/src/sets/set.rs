@@ -345,9 +345,13 @@ impl Set {
             }
             budget -= 1;
             if budget == 0 {
-                return;
+                break;
             }
         }
-        self.asked.shrink();
+        if self.asked_changed {
+            self.pollfds.clear(); // to be made anew in any case
+            self.pollfds.shrink_to(self.asked.len() + 1);
+        }
+        self.asked.shrink_to(self.asked.len());
     }
 }
