@@ -94,6 +94,14 @@ const CLEARS: &str = "it clears itself (EV_CLEAR is implied)";
 const BY_REQUEST: &str =
     "a knote comes with its request, and belongs to one queue; kevent() says EPERM";
 
+/// SIGNAL and FS: something happens, is told, and is over.
+const HAPPENINGS: &[(Need, &str)] = &[
+    NOT_BY_NUMBER,
+    (Need::Before, "what happened before there was a knote is not told"),
+    (Need::Level, CLEARS),
+    (Need::Quench, "what has happened has happened"),
+];
+
 /// Every filter, on every kind of source that differs.
 pub(crate) const SUBJECTS: &[Kind] = &[
     Kind { name: "READ socket", make: descriptor::read_socket, lacks: &[] },
@@ -150,26 +158,8 @@ pub(crate) const SUBJECTS: &[Kind] = &[
             (Need::Stays, EXIT_ONCE),
         ],
     },
-    Kind {
-        name: "SIGNAL",
-        make: system::signal,
-        lacks: &[
-            NOT_BY_NUMBER,
-            (Need::Before, "what happened before there was a knote is not told"),
-            (Need::Level, CLEARS),
-            (Need::Quench, "what has happened has happened"),
-        ],
-    },
-    Kind {
-        name: "FS",
-        make: system::mounts,
-        lacks: &[
-            NOT_BY_NUMBER,
-            (Need::Before, "what happened before there was a knote is not told"),
-            (Need::Level, CLEARS),
-            (Need::Quench, "what has happened has happened"),
-        ],
-    },
+    Kind { name: "SIGNAL", make: system::signal, lacks: HAPPENINGS },
+    Kind { name: "FS", make: system::mounts, lacks: HAPPENINGS },
     Kind {
         name: "AIO",
         make: aio::aio,
