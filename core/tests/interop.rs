@@ -85,5 +85,7 @@ fn requests_complete_as_events() {
 
 #[test]
 fn a_server_echoes_what_many_clients_send() {
-    EchoServer::start("kq-core", "kqueue_echo").serves_many();
+    let server = EchoServer::start("kq-core", "kqueue_echo");
+    server.serves_many();
+    server.serves_a_crowd(1500);
 }

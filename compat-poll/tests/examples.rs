@@ -1,0 +1,11 @@
+//! The example: an echo server on poll.
+
+use kq_core::test_support::echo::EchoServer;
+
+#[test]
+fn a_server_echoes_what_many_clients_send() {
+    let server = EchoServer::start("compat-poll", "echo_poll");
+    server.serves_many();
+    server.serves_a_crowd(1500);
+    assert!(server.has_epoll_instance(), "the engine was never used");
+}

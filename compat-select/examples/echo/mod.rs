@@ -1,0 +1,1 @@
+../../../core/examples/echo/mod.rs
