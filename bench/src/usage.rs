@@ -9,7 +9,10 @@ use anyhow::{Context, Result};
 pub(crate) struct Memory {
     /// Bytes handed out by malloc, those it mapped separately included.
     pub(crate) heap: i64,
-    /// Bytes of private pages that were written to: what malloc does not know of is in it.
+    /// Bytes of the pages that the process wrote to: what malloc does not know of is in it.
+    ///
+    /// Anonymous, not Private_Dirty: that counts the program's own text as well, while the file that
+    /// the linker wrote is not on the disk yet and as long as nobody else runs it.
     pub(crate) dirty: i64,
 }
 
@@ -26,7 +29,7 @@ pub(crate) fn memory() -> Result<Memory> {
     // under test use.
     let info = unsafe { libc::mallinfo2() };
     let smaps = fs::read_to_string("/proc/self/smaps_rollup").context("/proc/self/smaps_rollup")?;
-    let kib = field(&smaps, "Private_Dirty").context("no Private_Dirty in smaps_rollup")?;
+    let kib = field(&smaps, "Anonymous").context("no Anonymous in smaps_rollup")?;
     Ok(Memory { heap: (info.uordblks + info.hblkhd) as i64, dirty: kib * 1024 })
 }
 
@@ -60,10 +63,11 @@ mod tests {
 
     #[test]
     fn fields_are_found_by_their_whole_name() {
-        let text = "nonvoluntary_ctxt_switches:\t7\nvoluntary_ctxt_switches:\t12\nPrivate_Dirty:    340 kB\n";
+        let text =
+            "nonvoluntary_ctxt_switches:\t7\nvoluntary_ctxt_switches:\t12\nAnonymous:    340 kB\n";
         assert_eq!(field(text, "voluntary_ctxt_switches"), Some(12));
-        assert_eq!(field(text, "Private_Dirty"), Some(340));
-        assert_eq!(field(text, "Dirty"), None);
+        assert_eq!(field(text, "Anonymous"), Some(340));
+        assert_eq!(field(text, "nonymous"), None);
     }
 
     #[test]
