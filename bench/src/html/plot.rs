@@ -9,7 +9,10 @@ use super::curves::{self, Bars, Curves, Line};
 use crate::model::{Bench, Unit};
 use crate::table;
 
-const SIZE: (u32, u32) = (900, 460);
+const SIZE: (u32, u32) = (1000, 460);
+
+/// Width of the legend, which has a place of its own: no curve can run beneath it.
+const LEGEND: u32 = 170;
 
 /// Every picture of a benchmark.
 pub(super) fn pictures(bench: &Bench) -> Result<Vec<Picture>> {
@@ -86,7 +89,56 @@ fn span(values: impl Iterator<Item = f64>) -> (f64, f64) {
     if low > high { (1.0, 10.0) } else { (low / 1.4, high * 1.4) }
 }
 
+/// What the legend shows of an interface.
+struct Key<'a> {
+    interface: &'a str,
+    /// Drawn as a dashed line, as a line, or as a bar.
+    mark: Mark,
+}
+
+#[derive(Clone, Copy)]
+enum Mark {
+    Dashes,
+    Line,
+    Bar,
+}
+
+/// The lines' keys, from the highest line at the right end to the lowest.
+fn keys(lines: &[Line]) -> Vec<Key<'_>> {
+    let end = |line: &Line| line.points.last().map_or(0.0, |p| p.1);
+    let mut lines: Vec<&Line> = lines.iter().collect();
+    lines.sort_by(|a, b| end(b).total_cmp(&end(a)));
+    let mark = |line: &Line| if line.native { Mark::Dashes } else { Mark::Line };
+    lines.into_iter().map(|line| Key { interface: &line.interface, mark: mark(line) }).collect()
+}
+
+/// Draws the legend at the right edge, and gives the room that is left for the plot.
+fn beside_legend<'a>(area: &Area<'a>, keys: &[Key<'_>]) -> Result<Area<'a>> {
+    let (plot, legend) = area.split_horizontally(SIZE.0 - LEGEND);
+    for (i, key) in keys.iter().enumerate() {
+        let y = 60 + 20 * i as i32;
+        let colour = colour(key.interface);
+        let strokes: &[(i32, i32)] = match key.mark {
+            Mark::Dashes => &[(0, 6), (9, 15), (18, 24)],
+            Mark::Line | Mark::Bar => &[(0, 24)],
+        };
+        let width = match key.mark {
+            Mark::Dashes => 2,
+            Mark::Line => 3,
+            Mark::Bar => 10,
+        };
+        for &(from, to) in strokes {
+            let stroke = PathElement::new([(from, y), (to, y)], colour.stroke_width(width));
+            legend.draw(&stroke).map_err(drawing)?;
+        }
+        let text = Text::new(key.interface.to_owned(), (32, y - 7), ("sans-serif", 14));
+        legend.draw(&text).map_err(drawing)?;
+    }
+    Ok(plot)
+}
+
 fn lines(area: &Area<'_>, bench: &str, curves: &Curves) -> Result<()> {
+    let area = &beside_legend(area, &keys(&curves.lines))?;
     let points = || curves.lines.iter().flat_map(|l| l.points.iter());
     let (low, high) = span(points().map(|p| p.1));
     let x = span(points().map(|p| p.0));
@@ -112,7 +164,7 @@ fn lines(area: &Area<'_>, bench: &str, curves: &Curves) -> Result<()> {
 type Chart<'a, 'b, X> =
     ChartContext<'a, SVGBackend<'b>, Cartesian2d<X, plotters::coord::combinators::LogCoord<f64>>>;
 
-/// Axes, lines and legend.
+/// Axes and lines.
 fn finish<'a, 'b: 'a, X>(
     chart: &mut Chart<'a, 'b, X>,
     curves: &Curves,
@@ -139,13 +191,7 @@ where
     for line in &curves.lines {
         draw_line(chart, line)?;
     }
-    // Where no curve is: times grow with the descriptors, rates fall.
-    let place = match unit {
-        _ if curves.percent => SeriesLabelPosition::LowerRight,
-        Unit::PerSecond => SeriesLabelPosition::LowerLeft,
-        _ => SeriesLabelPosition::UpperLeft,
-    };
-    legend(chart, place)
+    Ok(())
 }
 
 fn draw_line<X, Y>(
@@ -166,37 +212,25 @@ where
     } else {
         chart.draw_series(LineSeries::new(points.iter().copied(), style))
     };
-    drawn
-        .map_err(drawing)?
-        .label(&line.interface)
-        .legend(move |(x, y)| PathElement::new([(x, y), (x + 22, y)], colour.stroke_width(width)));
+    drawn.map_err(drawing)?;
     let dots = points.iter().map(|&p| Circle::new(p, 3, colour.filled()));
     chart.draw_series(dots).map_err(drawing)?;
     Ok(())
-}
-
-fn legend<'a, 'b: 'a, X, Y>(
-    chart: &mut ChartContext<'a, SVGBackend<'b>, Cartesian2d<X, Y>>,
-    place: SeriesLabelPosition,
-) -> Result<()>
-where
-    X: Ranged,
-    Y: Ranged,
-{
-    chart
-        .configure_series_labels()
-        .position(place)
-        .background_style(WHITE.mix(0.85))
-        .border_style(RGBColor(200, 200, 200))
-        .label_font(("sans-serif", 13))
-        .draw()
-        .map_err(drawing)
 }
 
 /// Bars side by side, a cluster for each group.
 fn clusters(area: &Area<'_>, all: &[Bars], title: &str) -> Result<()> {
     let high = all.iter().flat_map(|b| &b.bars).map(|b| b.1).fold(1.0, f64::max) * 1.15;
     let slots: usize = all.iter().map(|b| b.bars.len() + 1).sum();
+    let mut named: Vec<&str> = Vec::new();
+    for (interface, _) in all.iter().flat_map(|b| &b.bars) {
+        if !named.contains(&&**interface) {
+            named.push(interface);
+        }
+    }
+    let keys: Vec<_> =
+        named.into_iter().map(|interface| Key { interface, mark: Mark::Bar }).collect();
+    let area = &beside_legend(area, &keys)?;
     // The long title would run out of the picture.
     let title = title.split(':').next().unwrap_or(title);
     let mut chart = ChartBuilder::on(area)
@@ -216,19 +250,12 @@ fn clusters(area: &Area<'_>, all: &[Bars], title: &str) -> Result<()> {
         .draw()
         .map_err(drawing)?;
     let mut at = 0.5;
-    let mut named: Vec<String> = Vec::new();
     for cluster in all {
         let middle = at + cluster.bars.len() as f64 / 2.0;
         for (interface, value) in &cluster.bars {
             let colour = colour(interface);
             let bar = Rectangle::new([(at, 0.0), (at + 0.9, *value)], colour.filled());
-            let series = chart.draw_series([bar]).map_err(drawing)?;
-            if !named.contains(interface) {
-                named.push(interface.clone());
-                series.label(interface).legend(move |(x, y)| {
-                    Rectangle::new([(x, y - 5), (x + 18, y + 5)], colour.filled())
-                });
-            }
+            chart.draw_series([bar]).map_err(drawing)?;
             at += 1.0;
         }
         at += 1.0;
@@ -238,14 +265,7 @@ fn clusters(area: &Area<'_>, all: &[Bars], title: &str) -> Result<()> {
         area.draw(&Text::new(cluster.label.clone(), (x - width / 2, y + 8), style))
             .map_err(drawing)?;
     }
-    chart
-        .configure_series_labels()
-        .position(SeriesLabelPosition::UpperRight)
-        .background_style(WHITE.mix(0.85))
-        .border_style(RGBColor(200, 200, 200))
-        .label_font(("sans-serif", 12))
-        .draw()
-        .map_err(drawing)
+    Ok(())
 }
 
 /// An axis of percentiles that gives its upper end room: the nth nine lies n steps from the left.
@@ -278,6 +298,7 @@ impl Ranged for Percentiles {
 }
 
 fn distribution(area: &Area<'_>, title: &str, all: &[Line]) -> Result<()> {
+    let area = &beside_legend(area, &keys(all))?;
     let (low, high) = span(all.iter().flat_map(|l| l.points.iter()).map(|p| p.1));
     let mut chart = ChartBuilder::on(area)
         .caption(title, ("sans-serif", 18))
@@ -297,5 +318,5 @@ fn distribution(area: &Area<'_>, title: &str, all: &[Line]) -> Result<()> {
     for line in all {
         draw_line(&mut chart, line)?;
     }
-    legend(&mut chart, SeriesLabelPosition::UpperLeft)
+    Ok(())
 }
