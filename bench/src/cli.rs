@@ -15,6 +15,7 @@ use crate::poll_table::PollTableArgs;
 use crate::poller_bench::PollerArgs;
 use crate::scale::ScaleArgs;
 use crate::soak::SoakArgs;
+use crate::suite::AllArgs;
 
 /// Benchmarks of select, poll, epoll and kqueue: the kernel's own calls against kqcompat's.
 ///
@@ -51,8 +52,8 @@ pub(crate) enum Command {
     Libevent(LibeventArgs),
     /// A real server, lighttpd, under each backend, with idle connections
     Apachebench(ApachebenchArgs),
-    /// Every one of the above with its defaults
-    All,
+    /// Every one of the above with its defaults; `--minutes` says how long it may take
+    All(AllArgs),
     /// Connections opened, used, reset and reopened at random, every byte accounted for
     Soak(SoakArgs),
     /// What is measured in a process of its own (started by the others)
@@ -106,9 +107,9 @@ pub(crate) struct ReportArgs {
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "How to measure and what to do with it")]
 pub(crate) struct Common {
-    /// Measures each interface so many times; 25 for a result that is to be kept
-    #[arg(long, global = true, default_value_t = 9, value_name = "N")]
-    pub(crate) rounds: usize,
+    /// Measures each interface so many times [default: 9; 25 for figures to rely on]
+    #[arg(long, global = true, value_name = "N")]
+    pub(crate) rounds: Option<usize>,
     /// Length of one measurement of one interface
     #[arg(long, global = true, default_value_t = 4.0, value_name = "MS")]
     pub(crate) sample_ms: f64,
@@ -133,15 +134,20 @@ pub(crate) struct Common {
     /// Takes the C libraries as they are instead of having cargo bring them up to date
     #[arg(long, global = true)]
     pub(crate) no_build: bool,
-    /// Writes the results as JSON (`-`: standard output, instead of the tables)
+    /// Writes the results as JSON, after each benchmark (`-`: standard output, at the end, instead
+    /// of the tables)
     #[arg(long, global = true, value_name = "FILE")]
     pub(crate) json: Option<PathBuf>,
-    /// Writes the report: tables and plots in one file
+    /// Writes the report, after each benchmark: tables and plots in one file
     #[arg(long, global = true, value_name = "FILE")]
     pub(crate) html: Option<PathBuf>,
     /// Keeps the results in bench/results/, named by date, commit and benchmark
     #[arg(long, global = true)]
     pub(crate) save: bool,
+    /// Adds to this results file, in the place of an earlier run of the same benchmark; `all` runs
+    /// only what the file lacks. It must be of the same commit, machine and settings
+    #[arg(long, global = true, value_name = "FILE", conflicts_with_all = ["json", "save"])]
+    pub(crate) resume: Option<PathBuf>,
 }
 
 #[cfg(test)]

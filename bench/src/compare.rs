@@ -192,10 +192,12 @@ pub(crate) mod tests {
                 rounds: 3,
                 sample_ms: 1.0,
                 clock: "wall".into(),
+                effort: 1.0,
                 pinned: vec![],
                 quick: false,
                 profile: "release".into(),
             },
+            planned: vec![],
             benches,
         }
     }

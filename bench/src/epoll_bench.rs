@@ -132,7 +132,7 @@ fn case(
     others: &[&Interface],
 ) -> Result<Case> {
     let rounds = ctx.plan.rounds.min(15);
-    let slice = Duration::from_secs_f64(args.time / rounds as f64);
+    let slice = Duration::from_secs_f64(ctx.plan.seconds(args.time) / rounds as f64);
     let all: Vec<&Interface> = std::iter::once(native).chain(others.iter().copied()).collect();
     let busy = usize::from(native.family == Family::Epoll);
     let values = in_turns(rounds, all.len() + busy, |lane| {

@@ -132,7 +132,7 @@ pub(crate) fn run(ctx: &Ctx, args: &LibeventArgs) -> Result<Bench> {
     for backend in groups.iter().flatten() {
         backend.prove()?;
     }
-    let turns = if ctx.quick { 1 } else { args.turns };
+    let turns = ctx.plan.turns(args.turns);
     // A program of its own, which raises its own limit to 2 N + 50.
     let (sizes, note) = ctx.that_fit(&args.n, 2, 0)?;
     bench.notes.extend(note);

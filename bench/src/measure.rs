@@ -22,9 +22,30 @@ pub(crate) struct Plan {
     pub(crate) sample: Duration,
     /// How many times each lane is measured.
     pub(crate) rounds: usize,
+    /// Share of the time that what has a time or turns of its own takes by default.
+    pub(crate) effort: f64,
 }
 
 impl Plan {
+    /// A run that shows that all works, and measures nothing.
+    pub(crate) fn is_quick(&self) -> bool {
+        self.warmup.is_zero()
+    }
+
+    /// Seconds for what would take `seconds`.
+    pub(crate) fn seconds(&self, seconds: f64) -> f64 {
+        if self.is_quick() { seconds.min(0.1) } else { seconds * self.effort }
+    }
+
+    /// Turns of what would take `turns`: two at least, so that a lane's order is turned over.
+    pub(crate) fn turns(&self, turns: usize) -> usize {
+        if self.is_quick() {
+            return 1;
+        }
+        let share = (turns as f64 * self.effort).round() as usize;
+        share.max(2.min(turns))
+    }
+
     /// The plan for sets of `n` descriptors handed to poll or select.
     ///
     /// compat asks the kernel about the whole set once in max(10 ms, 100 times what that costs), so
@@ -33,14 +54,13 @@ impl Plan {
     /// two and a half times as long, at the kernel's 100 ns or less for each descriptor, and there
     /// are fewer of them.
     pub(crate) fn covering(&self, n: usize) -> Self {
-        if self.warmup.is_zero() {
-            // A quick run, which measures nothing.
+        if self.is_quick() {
             return self.clone();
         }
         let whole = Duration::from_millis(10).max(Duration::from_micros(10) * n as u32);
         let sample = self.sample.max(whole.mul_f64(2.5));
         let rounds = if sample > self.sample * 20 { self.rounds.min(11) } else { self.rounds };
-        Self { warmup: sample, sample, rounds }
+        Self { warmup: sample, sample, rounds, ..self.clone() }
     }
 }
 
@@ -259,7 +279,7 @@ mod tests {
     use super::*;
 
     fn plan() -> Plan {
-        Plan { warmup: Duration::ZERO, sample: Duration::from_micros(50), rounds: 5 }
+        Plan { warmup: Duration::ZERO, sample: Duration::from_micros(50), rounds: 5, effort: 1.0 }
     }
 
     #[test]
@@ -269,6 +289,17 @@ mod tests {
         let usual = Plan { warmup: quick.sample, ..quick };
         assert_eq!(usual.covering(1).sample, Duration::from_millis(25));
         assert_eq!(usual.covering(9000).sample, Duration::from_millis(225));
+    }
+
+    #[test]
+    fn less_effort_takes_less_time() {
+        let usual = Plan { warmup: Duration::from_millis(1), ..plan() };
+        assert_eq!((usual.seconds(3.0), usual.turns(5)), (3.0, 5));
+        let half = Plan { effort: 0.5, ..usual };
+        assert_eq!((half.seconds(3.0), half.turns(9)), (1.5, 5));
+        let least = Plan { effort: 0.01, ..half };
+        assert_eq!((least.turns(5), least.turns(1)), (2, 1));
+        assert_eq!((plan().seconds(3.0), plan().seconds(0.05), plan().turns(5)), (0.1, 0.05, 1));
     }
 
     #[test]

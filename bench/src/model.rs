@@ -18,11 +18,34 @@ pub(crate) struct Run {
     /// Short commit of the sources, `-dirty` when they had changes, or `unknown`.
     pub(crate) commit: String,
     pub(crate) settings: Settings,
+    /// The benchmarks that the run set out to do: what is not among `benches` is missing.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) planned: Vec<String>,
     pub(crate) benches: Vec<Bench>,
 }
 
+impl Run {
+    /// Whether the run has measured this benchmark.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.benches.iter().any(|b| b.name == name && !b.cases.is_empty())
+    }
+
+    /// What the run set out to do and did not come to, or could not do.
+    pub(crate) fn missing(&self) -> Vec<&str> {
+        self.planned.iter().map(String::as_str).filter(|name| !self.has(name)).collect()
+    }
+
+    /// Puts a benchmark's outcome in, in the place of an earlier one.
+    pub(crate) fn put(&mut self, bench: Bench) {
+        match self.benches.iter_mut().find(|b| b.name == bench.name) {
+            Some(earlier) => *earlier = bench,
+            None => self.benches.push(bench),
+        }
+    }
+}
+
 /// The machine, without its name.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Host {
     pub(crate) kernel: String,
     pub(crate) cpu: String,
@@ -32,19 +55,26 @@ pub(crate) struct Host {
 }
 
 /// How it was measured.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Settings {
     pub(crate) rounds: usize,
     pub(crate) sample_ms: f64,
     /// `wall`, or `cpu`: the processor time of the process, for what does not wait.
     #[serde(default = "wall")]
     pub(crate) clock: String,
+    /// Share of the default time of what has a time or turns of its own (`all --minutes`).
+    #[serde(default = "whole")]
+    pub(crate) effort: f64,
     /// CPUs the run was pinned to; empty: not pinned.
     pub(crate) pinned: Vec<usize>,
     /// Short runs prove that a benchmark works, not how fast anything is.
     pub(crate) quick: bool,
     /// `debug` builds prove nothing about speed either.
     pub(crate) profile: String,
+}
+
+fn whole() -> f64 {
+    1.0
 }
 
 fn wall() -> String {
@@ -61,12 +91,16 @@ pub(crate) struct Bench {
     pub(crate) cases: Vec<Case>,
     /// What could not be run, and why.
     pub(crate) notes: Vec<String>,
+    /// How long it took.
+    #[serde(default)]
+    pub(crate) seconds: f64,
 }
 
 impl Bench {
     /// A benchmark without cases yet.
     pub(crate) fn new(name: &str, about: impl Into<String>) -> Self {
-        Self { name: name.into(), about: about.into(), cases: Vec::new(), notes: Vec::new() }
+        let (cases, notes) = (Vec::new(), Vec::new());
+        Self { name: name.into(), about: about.into(), cases, notes, seconds: 0.0 }
     }
 
     /// Keeps what could not be run, once.

@@ -36,6 +36,9 @@ pub(crate) fn bench(bench: &Bench) -> String {
         }
     }
     let mut text = format!("\n{}: {}\n{table}\n", bench.name, bench.about);
+    if bench.seconds > 0.0 {
+        text += &format!("  {:.0} s\n", bench.seconds);
+    }
     for note in &bench.notes {
         text += &format!("  note: {note}\n");
     }
@@ -57,6 +60,14 @@ pub(crate) fn footer(run: &Run) -> String {
         run.settings.sample_ms,
         run.settings.clock,
     );
+    let missing = run.missing();
+    if !missing.is_empty() {
+        text += &format!(
+            "Missing: {}. The run was cut short or could not do them; `bench all --resume FILE` does \
+             what FILE lacks.\n",
+            missing.join(", ")
+        );
+    }
     if run.settings.quick {
         text += "A quick run: it shows that the benchmarks work, not how fast anything is.\n";
     }

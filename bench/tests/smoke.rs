@@ -175,6 +175,40 @@ fn a_run_can_be_compared_with_itself() {
     assert!(text.contains("0 slower, 0 faster"), "{text}");
 }
 
+#[test]
+fn a_run_that_is_cut_short_keeps_what_it_measured() {
+    build();
+    let dir = tempfile::tempdir().expect("a directory");
+    let (file, html) = (dir.path().join("run.json"), dir.path().join("run.html"));
+    let paths = [&file, &html].map(|p| p.to_str().expect("UTF-8"));
+    let mut all = Command::new(env!("CARGO_BIN_EXE_bench"))
+        .args(["--quick", "--no-build", "all", "--json", paths[0]])
+        .stdout(std::process::Stdio::null())
+        .spawn()
+        .expect("bench starts");
+    // The first benchmark is done when its file is there.
+    while !file.exists() {
+        assert!(all.try_wait().expect("it is ours").is_none(), "bench ended without results");
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+    all.kill().expect("it is ours");
+    all.wait().expect("it is ours");
+    let out = bench(&["report", paths[0], "-o", paths[1]]);
+    let said = String::from_utf8_lossy(&out.stderr);
+    assert!(out.status.success() && said.contains("missing"), "{said}");
+    let report = std::fs::read_to_string(&html).expect("a report");
+    assert!(report.contains("<h2>pipetest</h2>") && report.contains("Missing: "), "{report}");
+    // What it lacks can be put in.
+    let out = bench(&["--quick", "--no-build", "--resume", paths[0], "scale", "2", "-t", "0.05"]);
+    assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+    let text = std::fs::read_to_string(&file).expect("results");
+    let run: Value = serde_json::from_str(&text).expect("results");
+    let names: Vec<_> = run["benches"].as_array().unwrap().iter().map(|b| &b["name"]).collect();
+    assert!(names.contains(&&"pipetest".into()) && names.contains(&&"scale".into()), "{names:?}");
+    let why = bench_fails(&["--no-build", "--resume", paths[0], "scale", "2", "-t", "0.05"]);
+    assert!(why.contains("other settings"), "{why}");
+}
+
 fn bench_fails(args: &[&str]) -> String {
     let out = bench(args);
     assert!(!out.status.success(), "bench {args:?} should have failed");

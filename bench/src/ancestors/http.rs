@@ -26,7 +26,7 @@ const THREADS: usize = 2;
 /// Requests a second, for a small page and a larger one.
 pub(super) fn run(ctx: &Ctx, args: &AncestorsArgs) -> Result<Vec<Case>> {
     let rounds = ctx.plan.rounds.min(9);
-    let slice = Duration::from_secs_f64(args.time / rounds as f64);
+    let slice = Duration::from_secs_f64(ctx.plan.seconds(args.time) / rounds as f64);
     let mut cases = Vec::new();
     for bytes in [1024, 65536] {
         ctx.case("web server");

@@ -70,7 +70,7 @@ impl Poller for RingPoller {
 /// Both triggers, on inet.
 pub(super) fn run(ctx: &Ctx, args: &AncestorsArgs) -> Result<Vec<Case>> {
     let rounds = ctx.plan.rounds.min(15);
-    let slice = Duration::from_secs_f64(args.time / rounds as f64);
+    let slice = Duration::from_secs_f64(ctx.plan.seconds(args.time) / rounds as f64);
     let streams = streams(Kind::Inet, args.n)?;
     let mut cases = Vec::new();
     for trigger in [Trigger::Lt, Trigger::Et] {

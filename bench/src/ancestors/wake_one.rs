@@ -82,7 +82,7 @@ impl Drop for Queue {
 /// Tokens a second.
 pub(super) fn run(ctx: &Ctx, args: &AncestorsArgs) -> Result<Vec<Case>> {
     let rounds = ctx.plan.rounds.min(9);
-    let slice = Duration::from_secs_f64(args.time / rounds as f64);
+    let slice = Duration::from_secs_f64(ctx.plan.seconds(args.time) / rounds as f64);
     ctx.case("wake-one");
     let values = in_turns(rounds, LANES.len(), |lane| {
         tokens(ctx.interfaces.epoll, LANES[lane].0, args.threads, slice)

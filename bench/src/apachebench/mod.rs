@@ -129,7 +129,7 @@ pub(crate) fn run(ctx: &Ctx, args: &ApachebenchArgs) -> Result<Bench> {
             args.connections, args.time, args.requests, args.concurrency, args.turns
         ),
     );
-    let turns = if ctx.quick { 1 } else { args.turns };
+    let turns = ctx.plan.turns(args.turns);
     ctx.begin("apachebench", args.handler.len() * args.idle.len() * tools.len());
     for &handler in &args.handler {
         let mut idles: Vec<usize> = args.idle.iter().map(|&n| n.min(handler.most_idle())).collect();

@@ -160,8 +160,7 @@ pub(crate) fn run(ctx: &Ctx, args: &MicroArgs) -> Result<Bench> {
 
 /// The two rows that are benchmarks of their own.
 fn whole(ctx: &Ctx, bench: &mut Bench) -> Result<()> {
-    let time = if ctx.quick { 0.1 } else { 4.0 };
-    bench.cases.extend(epoll_bench::inet_edge(ctx, time)?);
-    bench.cases.extend(scale::two_threads(ctx, time)?);
+    bench.cases.extend(epoll_bench::inet_edge(ctx, 4.0)?);
+    bench.cases.extend(scale::two_threads(ctx, 4.0)?);
     Ok(())
 }
