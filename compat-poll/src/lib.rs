@@ -25,9 +25,11 @@ pub use kq_core::sets::{
 };
 pub use nix::poll::{PollFd, PollFlags, PollTimeout, PollTimeoutTryFromError};
 
+use std::ptr::{from_mut, from_ref, null, null_mut};
+
 use kq_core::raw;
 use kq_core::sets::{self, RawCalls, Wait};
-use libc::{c_int, nfds_t, pollfd, timespec};
+use libc::{c_int, nfds_t, pollfd, sigset_t, timespec};
 use nix::Result;
 use nix::sys::signal::SigSet;
 use nix::sys::time::TimeSpec;
@@ -55,11 +57,13 @@ use nix::sys::time::TimeSpec;
 /// # Ok::<(), std::io::Error>(())
 /// ```
 pub fn poll<T: Into<PollTimeout>>(fds: &mut [PollFd], timeout: T) -> Result<c_int> {
+    let timeout = c_int::from(timeout.into());
     // Not PollTimeout::as_millis, which panics for NONE.
-    let timeout = u32::try_from(c_int::from(timeout.into()))
+    let time = u32::try_from(timeout)
         .ok()
         .map(|ms| timespec { tv_sec: (ms / 1000).into(), tv_nsec: (ms % 1000 * 1_000_000).into() });
-    wait(fds, timeout, None)
+    // SAFETY: `wait` passes the caller's entries.
+    wait(fds, time, null(), |array, len| unsafe { raw::poll(array, len, timeout) })
 }
 
 /// `ppoll(fds, timeout, sigmask)` - waits until one of the descriptors is ready, with another signal
@@ -85,20 +89,27 @@ pub fn ppoll(
     if timeout.is_some_and(|t| t.tv_sec < 0 || !(0..1_000_000_000).contains(&t.tv_nsec)) {
         return Err(nix::Error::EINVAL);
     }
-    wait(fds, timeout, sigmask)
+    let sigmask = sigmask.as_ref().map_or(null(), |set| from_ref(set.as_ref()));
+    wait(fds, timeout, sigmask, |array, len| {
+        let mut timeout = timeout;
+        let timeout = timeout.as_mut().map_or(null_mut(), from_mut);
+        // SAFETY: `wait` passes the caller's entries; the timeout is a copy of ours, the mask is
+        // borrowed.
+        unsafe { raw::ppoll(array, len as nfds_t, timeout, sigmask) }
+    })
 }
 
-fn wait(fds: &mut [PollFd], timeout: Option<timespec>, sigmask: Option<SigSet>) -> Result<c_int> {
+/// `own` is the kernel's call over the entries that it is given, which are `fds`.
+fn wait(
+    fds: &mut [PollFd],
+    timeout: Option<timespec>,
+    sigmask: *const sigset_t,
+    own: impl Fn(*mut pollfd, usize) -> Result<usize>,
+) -> Result<c_int> {
+    // PollFd is a transparent pollfd.
     let (array, len) = (fds.as_mut_ptr().cast::<pollfd>(), fds.len());
-    let sigmask = sigmask.as_ref().map_or(std::ptr::null(), |set| std::ptr::from_ref(set.as_ref()));
-    let own = || {
-        let mut timeout = timeout;
-        let timeout = timeout.as_mut().map_or(std::ptr::null_mut(), std::ptr::from_mut);
-        // SAFETY: `array` is borrowed mutably and has `len` entries (PollFd is a transparent
-        // pollfd); the timeout is a copy of ours, the mask is borrowed.
-        unsafe { raw::ppoll(array, len as nfds_t, timeout, sigmask) }
-    };
-    let wait = Wait { timeout, sigmask, unproven: false, calls: &RawCalls(own) };
-    // SAFETY: as above.
+    let calls = &RawCalls(|| own(array, len));
+    let wait = Wait { timeout, sigmask, unproven: false, calls };
+    // SAFETY: `array` is borrowed mutably and has `len` entries; the mask is null or borrowed.
     unsafe { sets::poll(array, len, &wait) }.map(|ready| ready as c_int)
 }

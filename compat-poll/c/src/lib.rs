@@ -99,7 +99,7 @@ fn to_c(result: Result<usize>) -> c_int {
 /// As for poll(2).
 #[unsafe(no_mangle)]
 pub unsafe extern "C-unwind" fn poll(fds: *mut pollfd, nfds: nfds_t, timeout: c_int) -> c_int {
-    let own = || match POLL.get() {
+    let own = move || match POLL.get() {
         // SAFETY: the caller's promise.
         Some(next) => returned(unsafe { next(fds, nfds, timeout) }.into()),
         None => Err(kq_core::Errno::ENOSYS),
@@ -132,7 +132,7 @@ pub unsafe extern "C-unwind" fn ppoll(
         return fail(EINVAL);
     }
     // SAFETY: the caller's promise.
-    let own = || unsafe { next_ppoll(fds, nfds, timeout, sigmask) };
+    let own = move || unsafe { next_ppoll(fds, nfds, timeout, sigmask) };
     let wait = Wait { timeout: time, sigmask, unproven: true, calls: &Libc(own) };
     // SAFETY: the caller's promise.
     to_c(unsafe { sets::poll(fds, nfds as usize, &wait) })

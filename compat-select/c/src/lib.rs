@@ -129,7 +129,7 @@ pub unsafe extern "C-unwind" fn select(
         Some(Ok(begun)) => Some(begun),
         None => None,
     };
-    let own = || match SELECT.get() {
+    let own = move || match SELECT.get() {
         // SAFETY: the caller's promise.
         Some(next) => returned(unsafe { next(nfds, readfds, writefds, exceptfds, timeout) }.into()),
         None => Err(Errno::ENOSYS),
@@ -183,7 +183,7 @@ pub unsafe extern "C-unwind" fn pselect(
     }
     let sets = [readfds, writefds, exceptfds];
     // SAFETY: the caller's promise.
-    let own = || unsafe { next_pselect(nfds, sets, timeout, sigmask) };
+    let own = move || unsafe { next_pselect(nfds, sets, timeout, sigmask) };
     let wait = Wait { timeout: time, sigmask, unproven: true, calls: &Libc(own) };
     // SAFETY: the caller's promise.
     let (result, _) = unsafe { sets::select(nfds, sets.map(<*mut fd_set>::cast), &wait) };

@@ -27,7 +27,7 @@ impl Set {
         let (fds, len) = (self.pollfds.as_mut_ptr(), self.pollfds.len());
         let ready = match time {
             // SAFETY: an array of ours.
-            Time::Now => unsafe { raw::poll_now(fds, len) },
+            Time::Now => unsafe { raw::poll(fds, len, 0) },
             // SAFETY: an array of ours.
             Time::AtMost(_) => unsafe { front.ppoll(fds, len, time) },
         }?;

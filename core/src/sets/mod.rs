@@ -63,12 +63,18 @@ use serve::Outcome;
 #[inline]
 pub unsafe fn poll<C: Calls>(fds: *mut pollfd, nfds: usize, wait: &Wait<'_, C>) -> Result<usize> {
     // Places are 32 bits; more entries than that there are never.
-    if nfds < policy().smallest() || nfds > u32::MAX as usize / 2 {
+    if nfds < policy::smallest() || nfds > u32::MAX as usize / 2 {
         count(Count::Handed);
         return wait.calls.own();
     }
+    poll_many(fds, nfds, wait)
+}
+
+/// Apart, so that a call on a small set does not pay for the room that this needs.
+#[inline(never)]
+fn poll_many<C: Calls>(fds: *mut pollfd, len: usize, wait: &Wait<'_, C>) -> Result<usize> {
     wait.calls.test_cancel();
-    match thread::call(&mut poll::PollCall { fds, len: nfds, wait }) {
+    match thread::call(&mut poll::PollCall { fds, len, wait }) {
         Outcome::Own(result) | Outcome::Ours(result) => result,
         Outcome::Another => wait.calls.own(),
     }
@@ -99,11 +105,21 @@ pub unsafe fn select<C: Calls>(
     sets: [*mut u64; 3],
     wait: &Wait<'_, C>,
 ) -> (Result<usize>, AnsweredBy) {
-    let few = (nfds.max(0) as usize) < policy().smallest();
+    let few = (nfds.max(0) as usize) < policy::smallest();
     if few || wait.unproven && !is_credible(nfds) {
         count(Count::Handed);
         return (wait.calls.own(), AnsweredBy::Own);
     }
+    select_many(nfds, sets, wait)
+}
+
+/// See [`poll_many`].
+#[inline(never)]
+fn select_many<C: Calls>(
+    nfds: c_int,
+    sets: [*mut u64; 3],
+    wait: &Wait<'_, C>,
+) -> (Result<usize>, AnsweredBy) {
     wait.calls.test_cancel();
     match thread::call(&mut select::SelectCall { nfds, sets, wait }) {
         Outcome::Own(result) => (result, AnsweredBy::Own),

@@ -1,6 +1,6 @@
 //! When the engine serves, and when the kernel's own call does.
 
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 
 /// How poll and select are served, for the whole process.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -33,9 +33,7 @@ impl Policy {
         })
     }
 
-    /// Sets smaller than this are the kernel's.
-    #[inline]
-    pub(super) fn smallest(self) -> usize {
+    fn smallest(self) -> usize {
         match self {
             Self::Off => usize::MAX,
             Self::RegisterAtFirstSight => 1,
@@ -45,6 +43,13 @@ impl Policy {
 }
 
 static POLICY: AtomicU8 = AtomicU8::new(Policy::Default as u8);
+static SMALLEST: AtomicUsize = AtomicUsize::new(8);
+
+/// Sets smaller than this are the kernel's.
+#[inline]
+pub(super) fn smallest() -> usize {
+    SMALLEST.load(Ordering::Relaxed)
+}
 
 /// The policy in force.
 #[inline]
@@ -60,4 +65,5 @@ pub fn policy() -> Policy {
 /// Sets the policy of poll and select, from the next call on.
 pub fn set_policy(policy: Policy) {
     POLICY.store(policy as u8, Ordering::Relaxed);
+    SMALLEST.store(policy.smallest(), Ordering::Relaxed);
 }

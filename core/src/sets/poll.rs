@@ -15,6 +15,9 @@ use super::table::NOWHERE;
 use super::wait::{Calls, Wait};
 use super::watch::POLL_BITS;
 
+/// So many entries may have changed before it is asked whether this is another set.
+const NOTICE: usize = 16;
+
 /// An entry as one word; remembered with revents 0.
 fn word(entry: pollfd) -> u64 {
     // SAFETY: pollfd is 8 bytes without padding; any bytes are a word.
@@ -253,6 +256,7 @@ impl<C: Calls> Front for PollCall<'_, C> {
         let kept = self.len.min(set.len);
         let limit = self.len / 4 + 2;
         let first_sight = policy == Policy::RegisterAtFirstSight;
+        let other = if first_sight { limit } else { limit.min(NOTICE) };
         let mut changed = self.len.max(set.len) - kept;
         while at < kept {
             let new = self.read(at);
@@ -262,7 +266,7 @@ impl<C: Calls> Front for PollCall<'_, C> {
             } else {
                 changed += 1;
                 // A look at a few entries is enough to tell another set.
-                if changed == limit + 1 && (first_sight || self.likeness(set) < SAMPLES / 2) {
+                if changed == other + 1 && (first_sight || self.likeness(set) < SAMPLES / 2) {
                     return Update::Another;
                 }
             }
@@ -312,7 +316,7 @@ impl<C: Calls> Front for PollCall<'_, C> {
     fn whole(&mut self, _set: &mut Set, time: Time) -> Result<usize> {
         match time {
             // SAFETY: the caller's own array and number of entries.
-            Time::Now => unsafe { raw::poll_now(self.fds, self.len) },
+            Time::Now => unsafe { raw::poll(self.fds, self.len, 0) },
             // SAFETY: as above; the mask is the caller's, and only read.
             Time::AtMost(_) => unsafe { Front::ppoll(self, self.fds, self.len, time) },
         }

@@ -19,7 +19,7 @@ use super::counters::{Count, count};
 use super::facts::{self, Facts};
 use super::front::{Front, SAMPLES};
 use super::memory::{PAGE, Region};
-use super::policy::{Policy, policy};
+use super::policy::{self, Policy, policy};
 use super::serve::{Outcome, serve};
 use super::set::Set;
 
@@ -207,7 +207,7 @@ impl Thread {
             }
             return Outcome::Own(result);
         }
-        if front.is_small(policy().smallest()) {
+        if front.is_small(policy::smallest()) {
             count(Count::Handed);
             return Outcome::Own(front.own());
         }

@@ -155,8 +155,8 @@ pub unsafe fn epoll_pwait2(
     })
 }
 
-/// `poll(fds, nfds, 0)`: asks without waiting, by the older call where the architecture has it (see
-/// [`epoll_wait`]).
+/// `poll(fds, nfds, timeout)`, in milliseconds; negative: for ever. By the older call where the
+/// architecture has it (see [`epoll_wait`]).
 ///
 /// # Safety
 /// As for [`ppoll`].
@@ -164,15 +164,19 @@ pub unsafe fn epoll_pwait2(
 /// # Errors
 /// Those of poll(2).
 #[inline]
-pub unsafe fn poll_now(fds: *mut libc::pollfd, nfds: usize) -> Result<usize> {
+pub unsafe fn poll(fds: *mut libc::pollfd, nfds: usize, timeout: libc::c_int) -> Result<usize> {
     #[cfg(target_arch = "x86_64")]
     // SAFETY: the caller's promise on `fds`.
-    return check(unsafe { syscall3(Sysno::poll as usize, fds as usize, nfds, 0) });
+    return check(unsafe { syscall3(Sysno::poll as usize, fds as usize, nfds, timeout as usize) });
     #[cfg(not(target_arch = "x86_64"))]
     {
-        let mut zero = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-        // SAFETY: the caller's promise; `zero` is ours.
-        unsafe { ppoll(fds, nfds as libc::nfds_t, &mut zero, std::ptr::null()) }
+        let mut time = libc::timespec {
+            tv_sec: (timeout / 1000).into(),
+            tv_nsec: (timeout % 1000 * 1_000_000).into(),
+        };
+        let time = if timeout < 0 { std::ptr::null_mut() } else { &raw mut time };
+        // SAFETY: the caller's promise; `time` is null or ours.
+        unsafe { ppoll(fds, nfds as libc::nfds_t, time, std::ptr::null()) }
     }
 }
 
