@@ -8,7 +8,7 @@ use clap::ValueEnum;
 
 use crate::man;
 use crate::readme;
-use crate::run::cargo;
+use crate::run::{cargo, if_there};
 
 /// One step.
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -25,6 +25,10 @@ pub(crate) enum Step {
     Clippy,
     /// The documentation, and its links
     Doc,
+    /// The guide as a book, by mdbook
+    Book,
+    /// What the workspace depends on: licences, sources, bans, by cargo-deny
+    Deny,
     /// The manual pages
     Man,
     /// That the crates which are published can be packed
@@ -61,6 +65,8 @@ impl Step {
             "--package=compat-poll",
             "--package=compat-select",
         ];
+        const DENY: &[&str] = &["--locked", "--workspace", "check", "licenses", "bans", "sources"];
+        const BOOK: &[&str] = &["build", "docs", "--dest-dir", "../target/book"];
         match self {
             Self::Build => cargo(&["build", "--release", "--workspace", "--locked"], &[]),
             Self::Test => cargo(&["test", "--workspace", "--locked"], &[]),
@@ -68,6 +74,8 @@ impl Step {
             Self::Fmt => cargo(&["fmt", "--all", "--check"], &[]),
             Self::Clippy => cargo(CLIPPY, &[]),
             Self::Doc => cargo(&["doc", "--workspace", "--no-deps", "--locked"], &[WARNINGS]),
+            Self::Book => if_there("mdbook", BOOK),
+            Self::Deny => if_there("cargo-deny", DENY),
             Self::Man => man::lint(),
             Self::Package => cargo(PACKAGE, &[]),
             Self::Readme => readme::run(&[]),

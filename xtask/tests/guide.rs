@@ -1,4 +1,5 @@
-//! No link of the repository's texts is dead, those of the guide's summary (docs/SUMMARY.md) among them.
+//! No link of the repository's texts is dead; the book (docs/SUMMARY.md) has all pages, and its links
+//! stay within it.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -32,4 +33,22 @@ fn no_link_is_dead() {
         }
     }
     assert!(seen > 20, "only {seen} links were found");
+}
+
+#[test]
+fn the_book_has_each_page_once_and_links_to_nothing_else() {
+    let folder = root().join("docs");
+    let summary = fs::read_to_string(folder.join("SUMMARY.md")).unwrap();
+    let mut listed: Vec<_> = links(&summary).map(|link| folder.join(link)).collect();
+    let mut pages = texts("docs");
+    pages.retain(|page| !page.ends_with("SUMMARY.md"));
+    listed.sort();
+    pages.sort();
+    assert_eq!(listed, pages);
+    for page in pages {
+        let text = fs::read_to_string(&page).unwrap();
+        for link in links(&text) {
+            assert!(!link.starts_with(".."), "{} links to {link}, outside", page.display());
+        }
+    }
 }
