@@ -1,9 +1,8 @@
 //! A queue among other things: as a descriptor, in other crates' event loops, and as a server's.
 
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, IntoRawFd, OwnedFd};
-use std::process::Command;
 
-use kq_core::test_support::echo::{EchoServer, example};
+use kq_core::test_support::echo::{EchoServer, printed};
 use kq_core::{EvFlags, EventFilter, FilterFlag, KEvent, Kqueue};
 
 fn user(fflags: FilterFlag) -> KEvent {
@@ -42,18 +41,9 @@ fn the_bare_descriptor_is_the_callers() {
     drop(unsafe { OwnedFd::from_raw_fd(number) });
 }
 
-/// What an example prints. It ends by itself.
-#[track_caller]
-fn printed(name: &str) -> String {
-    let output = Command::new(example("kq-core", name)).output().unwrap();
-    let [out, err] = [&output.stdout, &output.stderr].map(|text| String::from_utf8_lossy(text));
-    assert!(output.status.success(), "{}\n{out}{err}", output.status);
-    out.into_owned()
-}
-
 #[test]
 fn tokio_waits_for_a_queue() {
-    let said = printed("kqueue_tokio");
+    let said = printed("kq-core", "kqueue_tokio");
     let mut lines: Vec<_> = said.lines().collect();
     lines.sort_unstable();
     assert_eq!(lines, ["the child exited with 0", "the file was removed"]);
@@ -61,19 +51,19 @@ fn tokio_waits_for_a_queue() {
 
 #[test]
 fn mio_waits_for_a_queue() {
-    let said = printed("kqueue_mio");
+    let said = printed("kq-core", "kqueue_mio");
     let ticks = said.strip_prefix("woken after ").and_then(|rest| rest.split(' ').next());
     assert!(ticks.is_some_and(|n| n.parse::<u64>().unwrap() >= 3), "{said}");
 }
 
 #[test]
 fn calloop_waits_for_a_queue() {
-    assert_eq!(printed("kqueue_calloop"), "both were told\n");
+    assert_eq!(printed("kq-core", "kqueue_calloop"), "both were told\n");
 }
 
 #[test]
 fn requests_complete_as_events() {
-    let said = printed("kqueue_aio");
+    let said = printed("kq-core", "kqueue_aio");
     if said == "there is no io_uring here\n" {
         return println!("skipped: {said}");
     }

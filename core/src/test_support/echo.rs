@@ -30,6 +30,18 @@ pub fn example(package: &str, name: &str) -> PathBuf {
     path
 }
 
+/// What one of a package's examples prints, which ends by itself.
+///
+/// # Panics
+/// When it fails.
+#[track_caller]
+pub fn printed(package: &str, name: &str) -> String {
+    let output = Command::new(example(package, name)).output().expect("it is built");
+    let [out, err] = [&output.stdout, &output.stderr].map(|text| String::from_utf8_lossy(text));
+    assert!(output.status.success(), "{}\n{out}{err}", output.status);
+    out.into_owned()
+}
+
 /// An echo server that runs, until it is dropped.
 #[derive(Debug)]
 pub struct EchoServer {

@@ -1,0 +1,58 @@
+//! The examples of docs/ancestors.md.
+
+use kq_core::test_support::echo::printed;
+
+#[track_caller]
+fn prints(example: &str, expected: &str) {
+    assert_eq!(printed("kq-core", example), expected);
+}
+
+#[test]
+fn a_wait_for_at_least_three() {
+    prints("kqueue_min", "3 are ready\n1 is ready, and no more came in time\n");
+}
+
+#[test]
+fn a_ring_that_two_threads_read() {
+    prints("kqueue_ring", "1000 of 1000 events, each taken once\n");
+}
+
+#[test]
+fn one_thread_is_woken_for_each_connection() {
+    prints("kqueue_wake_one", "200 connections accepted\n");
+}
+
+#[test]
+fn the_condition_is_tested_again() {
+    prints("kqueue_last_check", "1000 bytes read\n");
+}
+
+#[test]
+fn entries_are_named() {
+    let lines = [
+        "Created a file",
+        "Created a directory",
+        "MovedOut a file",
+        "MovedIn another name",
+        "Removed another name",
+        "Removed a directory",
+    ];
+    prints("kqueue_names", &(lines.join("\n") + "\n"));
+}
+
+#[test]
+fn threads_scan_one_queue() {
+    prints("kqueue_threads", "4 threads, at least 10000 events\n");
+}
+
+#[test]
+fn every_example_that_the_page_names_is_there() {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    let page = std::fs::read_to_string(root.join("docs/ancestors.md")).unwrap();
+    let named: Vec<_> = page.split('`').filter(|word| word.starts_with("core/")).collect();
+    assert!(named.len() > 10, "{named:?}");
+    for name in named {
+        let found = root.join(name).exists() || root.join(name).with_extension("rs").exists();
+        assert!(found || name.contains('*'), "{name} is not there");
+    }
+}
