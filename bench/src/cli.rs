@@ -40,7 +40,7 @@ pub(crate) enum Command {
     Poller(PollerArgs),
     /// Dumazet's epoll_bench: one thread writes to random streams, one waits and reads
     EpollBench(EpollBenchArgs),
-    /// The ring, wake-one and a web server against plain epoll
+    /// What Linux's kevent and DragonFly's last stages promised, against plain epoll
     Ancestors(AncestorsArgs),
     /// Threads that wait on one queue
     Scale(ScaleArgs),

@@ -101,10 +101,10 @@ fn epoll_bench_moves_events() {
 }
 
 #[test]
-fn ancestors_have_a_ring_and_a_web_server() {
+fn the_ancestors_features_are_measured() {
     let bench = quick(&["ancestors", "-t", "0.05", "-n", "8", "--connections", "4"]);
     let groups: Vec<_> = rows(&bench).iter().map(|case| case["group"].as_str().unwrap()).collect();
-    assert_eq!(groups.len(), 5, "{groups:?}");
+    assert!(groups.len() >= 20, "{groups:?}");
 }
 
 #[test]

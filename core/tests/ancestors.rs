@@ -46,13 +46,30 @@ fn threads_scan_one_queue() {
 }
 
 #[test]
-fn every_example_that_the_page_names_is_there() {
+fn every_file_and_test_that_the_page_names_is_there() {
     let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
     let page = std::fs::read_to_string(root.join("docs/ancestors.md")).unwrap();
-    let named: Vec<_> = page.split('`').filter(|word| word.starts_with("core/")).collect();
-    assert!(named.len() > 10, "{named:?}");
-    for name in named {
-        let found = root.join(name).exists() || root.join(name).with_extension("rs").exists();
-        assert!(found || name.contains('*'), "{name} is not there");
+    let words = || page.lines().flat_map(|line| line.split('`').skip(1).step_by(2));
+    let files: Vec<_> =
+        words().filter(|word| word.starts_with("core/") || word.starts_with("bench/")).collect();
+    assert!(files.len() > 20, "{files:?}");
+    for file in &files {
+        assert!(root.join(file).exists(), "there is no {file}");
+    }
+    // A test's name stands behind its file's.
+    let sources: String = files
+        .iter()
+        .filter(|file| file.ends_with(".rs"))
+        .map(|file| std::fs::read_to_string(root.join(file)).unwrap())
+        .collect();
+    let threads = root.join("core/tests/contract/contracts/threads.rs");
+    let sources = sources + &std::fs::read_to_string(threads).unwrap();
+    let is_test = |word: &&str| {
+        word.matches('_').count() >= 3 && word.bytes().all(|b| b == b'_' || b.is_ascii_lowercase())
+    };
+    let tests: Vec<_> = words().filter(is_test).collect();
+    assert!(tests.len() > 8, "{tests:?}");
+    for test in tests {
+        assert!(sources.contains(&format!("fn {test}(")), "there is no {test}");
     }
 }

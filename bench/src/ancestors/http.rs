@@ -13,7 +13,7 @@ use super::AncestorsArgs;
 use crate::ctx::Ctx;
 use crate::iface::capi::EpollApi;
 use crate::measure::{Row, in_turns};
-use crate::model::Case;
+use crate::model::Bench;
 
 #[path = "../../../core/examples/http_ring/serve.rs"]
 mod serve;
@@ -24,10 +24,9 @@ use serve::Page;
 const THREADS: usize = 2;
 
 /// Requests a second, for a small page and a larger one.
-pub(super) fn run(ctx: &Ctx, args: &AncestorsArgs) -> Result<Vec<Case>> {
+pub(super) fn run(ctx: &Ctx, args: &AncestorsArgs, bench: &mut Bench) -> Result<()> {
     let rounds = ctx.plan.rounds.min(9);
     let slice = Duration::from_secs_f64(ctx.plan.seconds(args.time) / rounds as f64);
-    let mut cases = Vec::new();
     for bytes in [1024, 65536] {
         ctx.case("web server");
         let mut file = tempfile::NamedTempFile::new()?;
@@ -41,10 +40,10 @@ pub(super) fn run(ctx: &Ctx, args: &AncestorsArgs) -> Result<Vec<Case>> {
             })
         })?;
         let lanes = ["epoll", "ring, wake-one"].map(|name| (name.to_owned(), None)).to_vec();
-        cases.push(Row::rate("web server, bytes", "requests").at(bytes).case(lanes, &values));
+        bench.cases.push(Row::rate("web server, bytes", "requests").at(bytes).case(lanes, &values));
         ctx.done();
     }
-    Ok(cases)
+    Ok(())
 }
 
 /// Loads a server for a while; answers a second.

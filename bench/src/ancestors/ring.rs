@@ -14,7 +14,7 @@ use crate::epoll_bench::{Trigger, traffic, wait_and_read, write_randomly};
 use crate::fixture::{Kind, streams};
 use crate::iface::poller::{EpollPoller, Poller, Want};
 use crate::measure::{Row, in_turns};
-use crate::model::Case;
+use crate::model::Bench;
 
 /// A queue's ring. `EV_CLEAR` where the edge is wanted; the number of bytes is not.
 pub(super) struct RingPoller {
@@ -68,11 +68,10 @@ impl Poller for RingPoller {
 }
 
 /// Both triggers, on inet.
-pub(super) fn run(ctx: &Ctx, args: &AncestorsArgs) -> Result<Vec<Case>> {
+pub(super) fn run(ctx: &Ctx, args: &AncestorsArgs, bench: &mut Bench) -> Result<()> {
     let rounds = ctx.plan.rounds.min(15);
     let slice = Duration::from_secs_f64(ctx.plan.seconds(args.time) / rounds as f64);
     let streams = streams(Kind::Inet, args.n)?;
-    let mut cases = Vec::new();
     for trigger in [Trigger::Lt, Trigger::Et] {
         ctx.case("epoll-bench with the ring");
         let values = in_turns(rounds, 2, |lane| {
@@ -89,8 +88,8 @@ pub(super) fn run(ctx: &Ctx, args: &AncestorsArgs) -> Result<Vec<Case>> {
         })?;
         let lanes = ["epoll", "ring"].map(|name| (name.to_owned(), None)).to_vec();
         let group = format!("epoll-bench inet {}", trigger.name());
-        cases.push(Row::rate(&group, "events").at(args.n).case(lanes, &values));
+        bench.cases.push(Row::rate(&group, "events").at(args.n).case(lanes, &values));
         ctx.done();
     }
-    Ok(cases)
+    Ok(())
 }

@@ -13,7 +13,7 @@ use super::AncestorsArgs;
 use crate::ctx::Ctx;
 use crate::iface::capi::EpollApi;
 use crate::measure::{Row, in_turns};
-use crate::model::Case;
+use crate::model::Bench;
 
 /// Whose queues, and whether all of them are woken.
 #[derive(Clone, Copy, Debug)]
@@ -80,7 +80,7 @@ impl Drop for Queue {
 }
 
 /// Tokens a second.
-pub(super) fn run(ctx: &Ctx, args: &AncestorsArgs) -> Result<Vec<Case>> {
+pub(super) fn run(ctx: &Ctx, args: &AncestorsArgs, bench: &mut Bench) -> Result<()> {
     let rounds = ctx.plan.rounds.min(9);
     let slice = Duration::from_secs_f64(ctx.plan.seconds(args.time) / rounds as f64);
     ctx.case("wake-one");
@@ -90,7 +90,8 @@ pub(super) fn run(ctx: &Ctx, args: &AncestorsArgs) -> Result<Vec<Case>> {
     ctx.done();
     let lanes = LANES.map(|(_, name)| (name.to_owned(), None)).to_vec();
     let group = "a queue for each thread, one source";
-    Ok(vec![Row::rate(group, "tokens").at(args.threads).case(lanes, &values)])
+    bench.cases.push(Row::rate(group, "tokens").at(args.threads).case(lanes, &values));
+    Ok(())
 }
 
 /// A token is sent when the one before has been read.
