@@ -4,14 +4,21 @@ mod random;
 
 use std::process::ExitCode;
 
-use kq_core::test_support::defences::{calls, cancel, closes, leaving};
+use kq_core::test_support::defences::{calls, cancel, closes, kinds, leaving};
 use kq_core::test_support::poll_rules;
 use kq_core::test_support::preload::{add_rules, run};
 use kq_core::test_support::watched::{Ask, Watched};
 
 fn main() -> ExitCode {
     run("libkqcompat_poll.so", |suite| {
-        let rules = [closes::RULES, calls::RULES, cancel::RULES, leaving::RULES, random::RULES];
+        let rules = [
+            closes::RULES,
+            calls::RULES,
+            kinds::RULES,
+            cancel::RULES,
+            leaving::RULES,
+            random::RULES,
+        ];
         add_rules(suite, Watched::poll as Ask, &rules);
         add_rules(suite, poll_rules::C, &[poll_rules::RULES]);
     })

@@ -11,7 +11,7 @@ use crate::test_support::sets::readable;
 use crate::test_support::watched::{
     Ask, Watched, close_all, eventfds, hush, queues, registrations, ring, while_asleep,
 };
-use crate::test_support::{filter, signals, sockets, sys, threads};
+use crate::test_support::{filter, signals, sys, threads};
 
 /// See the module.
 pub const RULES: &[Rule<Ask>] = crate::rules![
@@ -20,30 +20,32 @@ pub const RULES: &[Rule<Ask>] = crate::rules![
     sets queues_are_few_and_hidden,
     sets small_ones_have_no_queue,
     sets first_sight_is_the_first_call,
-    kinds every_other_kind_is_asked_by_number,
-    kinds readiness_that_wakes_nobody,
     threads each_has_its_own,
     threads many_at_once,
     signals a_handler_that_asks_too,
     signals stopped_and_continued,
     limits out_of_descriptors,
     limits out_of_system_calls,
+    limits out_of_registrations,
+    exec leaves_no_queue,
     limits under_a_filter_of_its_own,
 ];
 
+/// A thousand each, of which some are in both and asked for more in one of them.
 fn two_that_take_turns_stay(ask: Ask) {
-    let fds = eventfds(700);
-    let (mut one, mut two) = (Watched::new(&fds[..400]), Watched::new(&fds[300..]));
+    let fds = eventfds(1700);
+    let (mut one, mut two) = (Watched::new(&fds[..1000]), Watched::new(&fds[700..]));
+    two.array.iter_mut().for_each(|entry| entry.events |= libc::POLLPRI);
     one.warm_up(ask);
     two.warm_up(ask);
     one.warm_up(ask);
     let before = counter("registered");
     for round in 0..100 {
-        let fd = fds[7 * round];
+        let fd = fds[17 * round];
         ring(fd);
         let expected = |part: &[RawFd]| if part.contains(&fd) { vec![fd] } else { vec![] };
-        assert_eq!(ask(&mut one, 0), expected(&fds[..400]));
-        assert_eq!(ask(&mut two, 0), expected(&fds[300..]));
+        assert_eq!(ask(&mut one, 0), expected(&fds[..1000]));
+        assert_eq!(ask(&mut two, 0), expected(&fds[700..]));
         hush(fd);
     }
     // Now and then a full check has a look at those that could not be registered: there are none.
@@ -130,43 +132,6 @@ fn first_sight_is_the_first_call(ask: Ask) {
     assert_eq!(counter("served") - served, u64::from(policy() == "register"));
     assert_eq!(queues().len(), usize::from(policy() == "register"));
     close_all(&fds);
-}
-
-fn every_other_kind_is_asked_by_number(ask: Ask) {
-    let mut fds = eventfds(24);
-    let epoll = sys::own_epoll();
-    let file = sys::open("/proc/self/status", libc::O_RDONLY).expect("/proc is mounted");
-    let null = sys::open("/dev/null", libc::O_RDWR).expect("/dev/null");
-    let others = [epoll.as_raw_fd(), file.as_raw_fd(), null.as_raw_fd()];
-    fds.extend(others);
-    let mut watched = Watched::new(&fds);
-    let expected = [file.as_raw_fd(), null.as_raw_fd()];
-    for _ in 0..200 {
-        assert_eq!(ask(&mut watched, 0), expected);
-        assert_eq!(ask(&mut watched, -1), expected);
-    }
-    if policy() != "off" {
-        // The epoll descriptor is not one level deeper than its program thinks.
-        assert_eq!(registrations(), 24);
-    }
-    close_all(&fds[..24]);
-}
-
-/// The byte out of band becomes one of the stream, by a socket option: the queue is not told.
-fn readiness_that_wakes_nobody(ask: Ask) {
-    let mut fds = eventfds(24);
-    let (one, other) = sockets::tcp_pair().expect("loopback works");
-    fds.push(one.as_raw_fd());
-    let mut watched = Watched::new(&fds);
-    watched.warm_up(ask);
-    sockets::send(other.as_raw_fd(), b"!", libc::MSG_OOB).expect("it is connected");
-    threads::wait_until_ready(one.as_raw_fd(), libc::POLLPRI);
-    watched.warm_up(ask);
-    let copy = sys::dup(one.as_raw_fd()).expect("dup");
-    sockets::set_option(copy.as_raw_fd(), libc::SOL_SOCKET, libc::SO_OOBINLINE, 1).expect("it may");
-    assert_eq!(ask(&mut watched, 0), [one.as_raw_fd()]);
-    assert_eq!(ask(&mut watched, -1), [one.as_raw_fd()]);
-    close_all(&fds[..24]);
 }
 
 fn each_has_its_own(ask: Ask) {
@@ -361,6 +326,51 @@ fn out_of_system_calls(ask: Ask) {
         0
     });
     assert_eq!(status, 0);
+    close_all(&fds);
+}
+
+/// No memory, or more registrations than /proc/sys/fs/epoll/max_user_watches.
+fn out_of_registrations(ask: Ask) {
+    for errno in [nix::errno::Errno::ENOSPC, nix::errno::Errno::ENOMEM] {
+        for known in [false, true] {
+            let fds = eventfds(24);
+            let status = sys::in_child(|| {
+                let mut watched = Watched::new(&fds);
+                if known {
+                    watched.warm_up(ask);
+                }
+                filter::refuse(&[libc::SYS_epoll_ctl], errno);
+                for round in 0..600 {
+                    // Those that are there go and come back, so that there is something to register.
+                    let entry = watched.array.remove(round % 23);
+                    watched.array.push(entry);
+                    let fd = fds[round % 24];
+                    ring(fd);
+                    if ask(&mut watched, -1) != [fd] {
+                        return 1;
+                    }
+                    hush(fd);
+                    if !ask(&mut watched, 0).is_empty() {
+                        return 2;
+                    }
+                }
+                0
+            });
+            assert_eq!(status, 0, "{errno}, known: {known}");
+            close_all(&fds);
+        }
+    }
+}
+
+fn leaves_no_queue(ask: Ask) {
+    let fds = eventfds(24);
+    let mut watched = Watched::new(&fds);
+    watched.warm_up(ask);
+    assert_eq!(queues().len(), usize::from(policy() != "off"));
+    let shell = std::process::Command::new("sh").args(["-c", "ls -l /proc/self/fd"]).output();
+    let listing = String::from_utf8(shell.expect("sh runs").stdout).expect("text");
+    assert!(listing.contains("->") && !listing.contains("anon_inode"), "{listing}");
+    assert_eq!(while_asleep(0, || ring(fds[3]), || ask(&mut watched, -1)), [fds[3]]);
     close_all(&fds);
 }
 

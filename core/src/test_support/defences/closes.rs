@@ -28,6 +28,7 @@ pub const RULES: &[Rule<Ask>] = crate::rules![
     unseen data_after_t,
     unseen in_a_loop_that_is_never_idle,
     unseen a_dup_that_lives_on_is_found_out,
+    unseen a_range_is_closed,
     unseen everything_is_closed,
     threads closed_by_another_before_the_sleep,
     threads closed_by_another_during_the_sleep,
@@ -464,6 +465,34 @@ fn a_dup_that_lives_on_is_found_out(ask: Ask) {
     let rebuilt = counter("rebuilt");
     assert!(rebuilt <= 3, "{rebuilt} queues for one descriptor");
     assert_eq!(while_asleep(0, || ring(fds[7]), || ask(&mut watched, -1)), [fds[7]]);
+    close_all(&fds);
+}
+
+fn a_range_is_closed(ask: Ask) {
+    let fds = eventfds(COUNT);
+    let mut watched = Watched::new(&fds);
+    watched.warm_up(ask);
+    let (first, last) = (fds[5], fds[9]);
+    assert_eq!(last - first, 4, "numbers in a row");
+    // SAFETY: the test's own descriptors; no pointer. In assembly, past the hook on syscall().
+    let done = unsafe {
+        syscalls::raw::syscall3(
+            syscalls::Sysno::close_range as usize,
+            first as usize,
+            last as usize,
+            0,
+        )
+    };
+    if done as isize == -(libc::ENOSYS as isize) {
+        println!("before Linux 5.9 there is no close_range: one by one");
+        fds[5..10].iter().for_each(|&fd| close_unseen(fd));
+    }
+    fds[5..10].iter().for_each(|&fd| reopen(fd));
+    for &fd in &fds[5..10] {
+        assert_eq!(while_asleep(0, || ring(fd), || ask(&mut watched, -1)), [fd]);
+        hush(fd);
+    }
+    watched.warm_up(ask);
     close_all(&fds);
 }
 

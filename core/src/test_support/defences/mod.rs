@@ -4,6 +4,7 @@
 pub mod calls;
 pub mod cancel;
 pub mod closes;
+pub mod kinds;
 pub mod leaving;
 pub mod unhooked;
 pub mod untold;
