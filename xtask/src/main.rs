@@ -8,7 +8,7 @@ mod native;
 mod readme;
 mod run;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -65,7 +65,8 @@ fn main() -> ExitCode {
 
 /// The folder of the repository.
 fn root() -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..")
+    let ours = Path::new(env!("CARGO_MANIFEST_DIR"));
+    ours.parent().expect("the package is a folder of the repository").to_owned()
 }
 
 #[cfg(test)]

@@ -1,7 +1,8 @@
 //! `cargo xtask readme`: does what README.md says, from scratch in a fresh clone.
 //!
 //! Behind a comment `<!-- try: NAME -->` stands a block of `sh`; it is run as it is, by itself, in the
-//! folder of the clone. Behind it a block of `text` may say what it prints: each of its lines must be
+//! folder of the clone. (`NAME, as root`: it installs something, which must be gone at its end, and is left
+//! out where we are not root or have no dpkg.) Behind it a block of `text` may say what it prints: each of its lines must be
 //! a line of the output, where `…` stands for anything.
 
 use std::fs;
@@ -18,6 +19,8 @@ const LINES: usize = 10;
 #[derive(Debug, PartialEq, Eq)]
 struct Try {
     name: String,
+    /// It installs something.
+    as_root: bool,
     script: String,
     prints: String,
 }
@@ -39,11 +42,28 @@ pub(crate) fn run(names: &[String]) -> Result<()> {
     ensure!(git.status().context("cannot start git")?.success(), "git clone failed");
     // What was committed is what is tried; README.md's lines are those that are here.
     for t in tries.iter().filter(|t| names.is_empty() || names.contains(&t.name)) {
+        if t.as_root && !can_install() {
+            println!("--- {}: left out, it takes root and dpkg", t.name);
+            continue;
+        }
         let began = Instant::now();
         println!("--- {}", t.name);
         t.run(clone.path(), scratch.path()).with_context(|| format!("README.md, {}", t.name))?;
         println!("--- {}: done in {} s", t.name, began.elapsed().as_secs());
     }
+    Ok(())
+}
+
+fn can_install() -> bool {
+    rustix::process::geteuid().is_root()
+        && Command::new("dpkg").arg("--version").output().is_ok_and(|o| o.status.success())
+}
+
+/// Whether nothing of ours is in /usr.
+fn nothing_is_left() -> Result<()> {
+    let found = Command::new("find").args(["/usr", "-name", "*kqcompat*"]).output()?;
+    let found = String::from_utf8_lossy(&found.stdout).into_owned();
+    ensure!(found.is_empty(), "it left:\n{found}");
     Ok(())
 }
 
@@ -67,7 +87,7 @@ impl Try {
                 bail!("it did not print `{wanted}`, but:\n{said}");
             }
         }
-        Ok(())
+        if self.as_root { nothing_is_left() } else { Ok(()) }
     }
 }
 
@@ -100,7 +120,11 @@ fn tries(text: &str) -> Result<Vec<Try>> {
         ensure!(lines <= LINES, "{name}: {lines} lines are more than {LINES}");
         let prints = after.trim_start().strip_prefix("```text\n").and_then(|t| t.split_once("```"));
         let prints = prints.map_or_else(String::new, |(prints, _)| prints.to_owned());
-        found.push(Try { name: name.to_owned(), script: script.to_owned(), prints });
+        let (name, as_root) = match name.strip_suffix(", as root") {
+            Some(name) => (name, true),
+            None => (name, false),
+        };
+        found.push(Try { name: name.to_owned(), as_root, script: script.to_owned(), prints });
     }
     ensure!(!found.is_empty(), "there is nothing to try");
     Ok(found)
@@ -112,9 +136,10 @@ mod tests {
 
     #[test]
     fn a_try_is_its_lines_and_what_they_print() {
-        let text = "a\n<!-- try: one -->\n```sh\ntrue\n```\n\n```text\nx … y\n```\nb\n\
+        let text = "a\n<!-- try: one, as root -->\n```sh\ntrue\n```\n\n```text\nx … y\n```\nb\n\
                     <!-- try: two -->\n```sh\nfalse\n```\n```sh\nno\n```\n";
         let [one, two] = &tries(text).unwrap()[..] else { panic!("there are two") };
+        assert_eq!((one.as_root, two.as_root), (true, false));
         assert_eq!((&*one.name, &*one.script, &*one.prints), ("one", "true\n", "x … y\n"));
         assert_eq!((&*two.name, &*two.script, &*two.prints), ("two", "false\n", ""));
         assert!(tries("no comment").is_err());
@@ -138,7 +163,8 @@ mod tests {
     fn a_script_that_fails_or_prints_something_else_is_an_error() {
         let dir = tempfile::tempdir().unwrap();
         let run = |script: &str, prints: &str| {
-            let t = Try { name: "t".into(), script: script.into(), prints: prints.into() };
+            let name = "t".into();
+            let t = Try { name, as_root: false, script: script.into(), prints: prints.into() };
             t.run(dir.path(), dir.path())
         };
         run("echo a; echo b >&2", "a\nb\n").unwrap();
