@@ -99,17 +99,19 @@ fn in_a_thread(body: impl FnOnce() + Send + 'static) {
     std::thread::spawn(body).join().expect("the test's thread failed");
 }
 
-/// The whole of `main` of a test binary whose tests run under the library, by [`add_rules`].
-pub fn run(library_name: &str, add: impl FnOnce(&mut Suite<'_>)) -> ExitCode {
+/// The whole of `main` of a test binary whose tests run under the library, by [`add_rules`]; several
+/// libraries are separated by spaces.
+pub fn run(library_names: &str, add: impl FnOnce(&mut Suite<'_>)) -> ExitCode {
     if let Some(test) = isolate::asked_for()
         && std::env::var_os("LD_PRELOAD").is_none()
     {
         // Whatever was inherited: random programs want the low numbers.
         let _ = crate::raw::close_range(3, u32::MAX);
         let policy = test.split("::").next().unwrap_or_default();
+        let libraries = std::env::join_paths(library_names.split(' ').map(library));
         let error = Command::new(std::env::current_exe().expect("an executable has a path"))
             .args(std::env::args_os().skip(1))
-            .env("LD_PRELOAD", library(library_name))
+            .env("LD_PRELOAD", libraries.expect("paths without colons"))
             .env("KQCOMPAT_POLICY", policy)
             .exec();
         panic!("{error}");
