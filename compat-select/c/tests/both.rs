@@ -39,7 +39,7 @@ fn known(poll: Ask) -> (Vec<i32>, Watched, Watched) {
 fn see_the_same(poll: Ask) {
     let (fds, mut polled, mut selected) = known(poll);
     // Two queues at most: nothing of the one's is asked of the other's.
-    assert!(queues().len() == if policy() == "off" { 0 } else { 2 });
+    assert_eq!(queues().len(), if policy() == "off" { 0 } else { 2 });
     for round in 0..200 {
         let fd = fds[round % COUNT];
         ring(fd);
@@ -54,8 +54,7 @@ fn see_the_same(poll: Ask) {
 
 fn sleep_on_the_same(poll: Ask) {
     let (fds, mut polled, mut selected) = known(poll);
-    for round in 0..20 {
-        let fd = fds[round];
+    for (round, &fd) in fds[..20].iter().enumerate() {
         let pause = if round % 5 == 0 { 30 } else { 0 };
         assert_eq!(while_asleep(pause, || ring(fd), || poll(&mut polled, -1)), [fd]);
         hush(fd);
