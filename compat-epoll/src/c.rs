@@ -6,7 +6,7 @@
 use std::os::fd::RawFd;
 use std::ptr;
 
-use kq_core::epoll_abi::epoll_event;
+pub use kq_core::epoll_abi::epoll_event;
 use kq_core::readiness;
 use libc::{c_int, sigset_t, timespec};
 use nix::Result;
@@ -74,6 +74,26 @@ pub unsafe fn epoll_ctl(
 /// # Safety
 /// `events` may be any pointer, but if memory is there, `maxevents` events of it must be the
 /// caller's to have overwritten.
+///
+/// # Examples
+/// ```
+/// use std::io::Write;
+/// use std::os::fd::AsRawFd;
+///
+/// use compat_epoll::c::{epoll_create1, epoll_ctl, epoll_event, epoll_wait};
+///
+/// let (reader, mut writer) = std::io::pipe()?;
+/// writer.write_all(b"x")?;
+/// let epfd = epoll_create1(0)?;
+/// let mut event = epoll_event { events: 1, u64: 7 }; // EPOLLIN
+/// // SAFETY: one event, which may be read and written.
+/// let ready = unsafe {
+///     epoll_ctl(epfd, 1, reader.as_raw_fd(), &event)?; // EPOLL_CTL_ADD
+///     epoll_wait(epfd, &mut event, 1, -1)?
+/// };
+/// assert_eq!((ready, { event.u64 }), (1, 7));
+/// # Ok::<(), std::io::Error>(())
+/// ```
 #[inline]
 pub unsafe fn epoll_wait(
     epfd: RawFd,

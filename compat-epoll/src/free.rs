@@ -57,6 +57,25 @@ where
 /// - `EBADF`: `epfd` is not open.
 /// - `EINVAL`: it is no epoll instance.
 /// - Those of [`Epoll::wait`](crate::Epoll::wait).
+///
+/// # Examples
+/// ```
+/// #![allow(deprecated)]
+/// use std::io::Write;
+/// use std::os::fd::AsRawFd;
+///
+/// use compat_epoll::*;
+///
+/// let (reader, mut writer) = std::io::pipe()?;
+/// writer.write_all(b"x")?;
+/// let epfd = epoll_create()?;
+/// let mut event = EpollEvent::new(EpollFlags::EPOLLIN, 7);
+/// epoll_ctl(epfd, EpollOp::EpollCtlAdd, reader.as_raw_fd(), &mut event)?;
+/// let mut events = [EpollEvent::empty(); 8];
+/// assert_eq!(epoll_wait(epfd, &mut events, -1)?, 1);
+/// assert_eq!(events[0], event);
+/// # Ok::<(), std::io::Error>(())
+/// ```
 #[deprecated(since = "0.1.0", note = "Use Epoll::wait() instead")]
 #[inline]
 pub fn epoll_wait(epfd: RawFd, events: &mut [EpollEvent], timeout_ms: isize) -> Result<usize> {

@@ -9,6 +9,22 @@ use bitvec::prelude::{BitVec, Lsb0};
 /// bound.
 ///
 /// [`nix::sys::select::FdSet`]: https://docs.rs/nix/latest/nix/sys/select/struct.FdSet.html
+///
+/// # Examples
+/// ```
+/// use std::os::fd::AsFd;
+///
+/// use compat_select::FdSet;
+///
+/// let (reader, writer) = std::io::pipe()?;
+/// let mut set = FdSet::new();
+/// set.insert(reader.as_fd());
+/// set.insert(writer.as_fd());
+/// set.remove(writer.as_fd());
+/// assert!(set.contains(reader.as_fd()) && !set.contains(writer.as_fd()));
+/// assert_eq!(set.fds(None).count(), 1);
+/// # Ok::<(), std::io::Error>(())
+/// ```
 #[derive(Clone, Debug, Default)]
 pub struct FdSet<'fd> {
     /// As the kernel's bitmap: words of 64 numbers, the lowest number in the lowest bit.

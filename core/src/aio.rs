@@ -210,6 +210,29 @@ impl Kqueue {
     /// # Errors
     /// - `EBADF`, `EINVAL`, `ENOSYS`, `EMFILE`, `ENFILE`, `ENOMEM`: as [`Kqueue::aio_submit`]; none
     ///   was begun.
+    ///
+    /// # Examples
+    /// ```
+    /// # use kq_core::*;
+    /// # use std::os::fd::AsFd;
+    /// # fn main() -> Result<(), Errno> {
+    /// let kq = Kqueue::new()?;
+    /// let file = std::fs::File::open("/proc/self/exe").unwrap();
+    /// let read = |offset| AioRequest::read(file.as_fd(), vec![0; 4], offset);
+    /// let notify = AioNotify { flags: EvFlags::EV_ONESHOT, udata: 7 };
+    /// let list = match kq.lio_listio(vec![read(0), read(1)], notify) {
+    ///     Err(Errno::ENOSYS) => return Ok(()), // no io_uring here
+    ///     list => list?,
+    /// };
+    /// let mut events = [KEvent::default()];
+    /// kq.kevent(&[], &mut events, None)?;
+    /// assert_eq!((events[0].filter()?, events[0].ident()), (EventFilter::EVFILT_LIO, list.ident));
+    /// for (request, bytes) in list.requests.into_iter().zip([4, 4]) {
+    ///     assert_eq!(kq.aio_return(request?)?.result(), Ok(bytes));
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn lio_listio<'fd>(
         &self,
         requests: Vec<AioRequest<'fd>>,
@@ -263,6 +286,28 @@ impl Kqueue {
     ///
     /// # Errors
     /// - `EBADF`: the queue is not this process's.
+    ///
+    /// # Examples
+    /// ```
+    /// # use kq_core::*;
+    /// # use std::os::fd::AsFd;
+    /// # use std::os::unix::net::UnixStream;
+    /// # fn main() -> Result<(), Errno> {
+    /// let kq = Kqueue::new()?;
+    /// let (here, _there) = UnixStream::pair().unwrap();
+    /// let notify = AioNotify { flags: EvFlags::EV_ONESHOT, udata: 0 };
+    /// // Nobody sends anything.
+    /// let ident = match kq.aio_submit(AioRequest::recv(here.as_fd(), vec![0; 4], 0), notify) {
+    ///     Err(refused) if refused.errno == Errno::ENOSYS => return Ok(()), // no io_uring here
+    ///     ident => ident?,
+    /// };
+    /// assert_eq!(kq.aio_error(ident), Err(Errno::EINPROGRESS));
+    /// assert_eq!(kq.aio_cancel(ident)?, AioCancel::Canceled);
+    /// kq.kevent(&[], &mut [KEvent::default()], None)?;
+    /// assert_eq!(kq.aio_return(ident)?.result(), Err(Errno::ECANCELED));
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn aio_cancel(&self, ident: usize) -> Result<AioCancel, Errno> {
         calls::at_queue(self.as_raw_fd(), |knotes| {
             let aio = knotes.soft.aio_if_open();

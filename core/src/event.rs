@@ -265,6 +265,15 @@ const _: () = {
 
 impl KEvent {
     /// A change to ask for, or an empty place for an event to be written to.
+    ///
+    /// # Examples
+    /// ```
+    /// # use kq_core::*;
+    /// let (add, none) = (EvFlags::EV_ADD | EvFlags::EV_CLEAR, FilterFlag::empty());
+    /// let change = KEvent::new(0, EventFilter::EVFILT_READ, add, none, 0, 42);
+    /// assert_eq!((change.ident(), change.filter(), change.udata()), (0, Ok(EventFilter::EVFILT_READ), 42));
+    /// assert!(change.flags().contains(EvFlags::EV_CLEAR));
+    /// ```
     pub fn new(
         ident: usize,
         filter: EventFilter,
@@ -330,6 +339,22 @@ impl KEvent {
     }
 
     /// The same with another extension.
+    ///
+    /// # Examples
+    /// ```
+    /// # use kq_core::*;
+    /// let queue = Kqueue::new()?;
+    /// let (add, trigger) = (EvFlags::EV_ADD | EvFlags::EV_ONESHOT, FilterFlag::NOTE_TRIGGER);
+    /// let user = |flags, fflags| KEvent::new(1, EventFilter::EVFILT_USER, flags, fflags, 0, 0);
+    /// let changes = [
+    ///     user(add, FilterFlag::empty()).with_ext([0, 0, 8, 9]),
+    ///     user(EvFlags::empty(), trigger).with_ext([0, 0, 8, 9]),
+    /// ];
+    /// let mut events = [KEvent::default()];
+    /// queue.kevent(&changes, &mut events, None)?;
+    /// assert_eq!(events[0].ext()[2..], [8, 9]);
+    /// # Ok::<(), Errno>(())
+    /// ```
     #[must_use]
     pub fn with_ext(mut self, ext: [u64; 4]) -> Self {
         self.ext = ext;

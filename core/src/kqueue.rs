@@ -70,6 +70,19 @@ impl Kqueue {
     ///
     /// # Errors
     /// Those of [`Kqueue::new`].
+    ///
+    /// # Examples
+    /// ```
+    /// # use kq_core::*;
+    /// let queue = Kqueue::private()?;
+    /// let user = |flags, fflags| KEvent::new(7, EventFilter::EVFILT_USER, flags, fflags, 0, 0);
+    /// queue.kevent(&[user(EvFlags::EV_ADD | EvFlags::EV_CLEAR, FilterFlag::empty())], &mut [], None)?;
+    /// // Nobody sleeps in the queue: no system call.
+    /// queue.kevent(&[user(EvFlags::empty(), FilterFlag::NOTE_TRIGGER)], &mut [], None)?;
+    /// let mut events = [KEvent::default(); 8];
+    /// assert_eq!(queue.kevent(&[], &mut events, None)?, 1);
+    /// # Ok::<(), Errno>(())
+    /// ```
     pub fn private() -> Result<Self, Errno> {
         Self::make(true)
     }
@@ -146,6 +159,18 @@ impl Kqueue {
     }
 
     /// What this queue did so far.
+    ///
+    /// # Examples
+    /// ```
+    /// # use kq_core::*;
+    /// let queue = Kqueue::new()?;
+    /// let flags = EvFlags::EV_ADD | EvFlags::EV_ONESHOT;
+    /// let timer = KEvent::new(1, EventFilter::EVFILT_TIMER, flags, FilterFlag::NOTE_MSECONDS, 1, 0);
+    /// queue.kevent(&[timer], &mut [KEvent::default()], None)?;
+    /// let Counters { changes, waits, events, knotes, .. } = queue.counters();
+    /// assert_eq!((changes, waits, events, knotes), (1, 1, 1, 0));
+    /// # Ok::<(), Errno>(())
+    /// ```
     pub fn counters(&self) -> Counters {
         if self.is_ours() { self.caller.queue.counters.snapshot() } else { Counters::default() }
     }

@@ -156,6 +156,14 @@ fn short_name(filter: EventFilter) -> &'static str {
 }
 
 /// What poll and select did so far, in all threads together.
+///
+/// # Examples
+/// ```
+/// let before = kq_core::stats::sets();
+/// // ... polls, by compat_poll::poll ...
+/// let calls = kq_core::stats::sets().served - before.served;
+/// assert_eq!(calls, 0);
+/// ```
 pub fn sets() -> SetCounters {
     set_counters()
 }

@@ -31,7 +31,7 @@ pub(crate) enum Step {
     Deny,
     /// The manual pages
     Man,
-    /// That the crates which are published can be packed
+    /// That the crates which are published can be packed, and build from what was packed
     Package,
     /// What README.md says, from scratch in a fresh clone
     Readme,
@@ -57,7 +57,6 @@ impl Step {
         const PACKAGE: &[&str] = &[
             "package",
             "--quiet",
-            "--no-verify",
             "--allow-dirty",
             "--locked",
             "--package=kq-core",

@@ -17,6 +17,24 @@
 //!
 //! Rust programs need not call any of this; one that does, at each close, gets the same promptness
 //! as a C program (see [`all_closes_are_told`]).
+//!
+//! ```
+//! use std::os::fd::{AsRawFd, OwnedFd};
+//!
+//! use kq_core::hooks::{after_close, all_closes_are_told, before_close};
+//!
+//! /// Every close of this program goes by here.
+//! fn close(fd: OwnedFd) {
+//!     let number = fd.as_raw_fd();
+//!     before_close(number);
+//!     drop(fd);
+//!     after_close(number);
+//! }
+//!
+//! all_closes_are_told();
+//! close(std::io::pipe()?.0.into());
+//! # Ok::<(), std::io::Error>(())
+//! ```
 
 pub(crate) mod numbers;
 pub(crate) mod process;

@@ -124,6 +124,25 @@ impl<Q: Borrow<Kqueue>> Ring<Q> {
 
     /// Takes unread events, oldest first; returns how many. Each event is taken by one thread. No
     /// system call.
+    ///
+    /// # Examples
+    /// ```
+    /// # use kq_core::*;
+    /// let ring = Ring::new(Kqueue::new()?, 16)?;
+    /// let add = EvFlags::EV_ADD | EvFlags::EV_CLEAR;
+    /// let change = |ident, flags, fflags| {
+    ///     KEvent::new(ident, EventFilter::EVFILT_USER, flags, fflags, 0, 0)
+    /// };
+    /// for ident in 1..=3 {
+    ///     let trigger = change(ident, EvFlags::empty(), FilterFlag::NOTE_TRIGGER);
+    ///     ring.queue().kevent(&[change(ident, add, FilterFlag::empty()), trigger], &mut [], None)?;
+    /// }
+    /// assert_eq!(ring.fill()?, 3);
+    /// let mut room = [KEvent::default(); 2];
+    /// assert_eq!(ring.take(&mut room), 2);
+    /// assert_eq!((ring.unread(), ring.take(&mut room), ring.take(&mut room)), (1, 1, 0));
+    /// # Ok::<(), Errno>(())
+    /// ```
     pub fn take(&self, into: &mut [KEvent]) -> usize {
         self.raw.take(into)
     }
@@ -164,6 +183,25 @@ impl Batch<'_> {
     ///
     /// # Panics
     /// If there are not so many.
+    ///
+    /// # Examples
+    /// ```
+    /// # use kq_core::*;
+    /// # let ring = Ring::new(Kqueue::new()?, 16)?;
+    /// # for ident in 1..=3 {
+    /// #     let user = |flags, fflags| KEvent::new(ident, EventFilter::EVFILT_USER, flags, fflags, 0, 0);
+    /// #     let add = user(EvFlags::EV_ADD | EvFlags::EV_CLEAR, FilterFlag::empty());
+    /// #     ring.queue().kevent(&[add], &mut [], None)?;
+    /// #     ring.queue().kevent(&[user(EvFlags::empty(), FilterFlag::NOTE_TRIGGER)], &mut [], None)?;
+    /// # }
+    /// # ring.fill()?;
+    /// let mut room = [KEvent::default(); 16];
+    /// let batch = ring.read(&mut room);
+    /// assert_eq!(batch.len(), 3);
+    /// assert!(batch.commit_first(2));
+    /// assert_eq!(ring.unread(), 1);
+    /// # Ok::<(), Errno>(())
+    /// ```
     #[must_use = "another thread may have been first"]
     pub fn commit_first(self, n: usize) -> bool {
         assert!(n <= self.events.len(), "{n} of {} events", self.events.len());

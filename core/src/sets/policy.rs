@@ -63,6 +63,14 @@ pub fn policy() -> Policy {
 }
 
 /// Sets the policy of poll and select, from the next call on.
+///
+/// # Examples
+/// ```
+/// use kq_core::sets::{Policy, policy, set_policy};
+///
+/// set_policy(Policy::by_name(b"off").unwrap());
+/// assert_eq!(policy(), Policy::Off);
+/// ```
 pub fn set_policy(policy: Policy) {
     POLICY.store(policy as u8, Ordering::Relaxed);
     SMALLEST.store(policy.smallest(), Ordering::Relaxed);

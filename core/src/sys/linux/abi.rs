@@ -71,6 +71,23 @@ pub type Wait = unsafe fn(RawFd, *mut libc::epoll_event, c_int, Option<&timespec
 /// # Safety
 /// The arrays are as long as said, and nobody else uses the eventlist meanwhile. Pointers to nothing
 /// are EFAULT.
+///
+/// # Examples
+/// ```
+/// use kq_core::{EvFlags, EventFilter, FilterFlag, KEvent, abi};
+///
+/// let kq = abi::kqueue(libc::O_CLOEXEC)?;
+/// let flags = EvFlags::EV_ADD | EvFlags::EV_ONESHOT;
+/// let timer = KEvent::new(7, EventFilter::EVFILT_TIMER, flags, FilterFlag::NOTE_MSECONDS, 1, 0);
+/// let mut event = KEvent::default();
+/// // SAFETY: one change, and room for one event.
+/// let n = unsafe { abi::kevent(kq, &timer, 1, &mut event, 1, std::ptr::null(), abi::wait) }?;
+/// assert_eq!((n, event.ident()), (1, 7));
+/// // Whoever closes the number tells of it first.
+/// abi::closing(kq);
+/// # unsafe { libc::close(kq) };
+/// # Ok::<(), kq_core::Errno>(())
+/// ```
 pub unsafe fn kevent(
     kq: RawFd,
     changes: *const KEvent,

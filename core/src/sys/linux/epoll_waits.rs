@@ -19,6 +19,28 @@ use super::raw::{self, Result};
 /// # Safety
 /// `events` may be any pointer, but if memory is there, `maxevents` events of it must be the
 /// caller's to have overwritten. `sigmask` may be any pointer.
+///
+/// # Examples
+/// ```
+/// use std::os::fd::AsRawFd;
+///
+/// use kq_core::readiness;
+/// use libc::{EPOLL_CTL_ADD, EPOLLIN, epoll_event};
+///
+/// let (reader, writer) = std::io::pipe().unwrap();
+/// let epfd = readiness::epoll_create1(libc::EPOLL_CLOEXEC)?;
+/// let mut event = epoll_event { events: EPOLLIN as u32, u64: 7 };
+/// drop(writer);
+/// // SAFETY: one event, which may be read and written.
+/// let ready = unsafe {
+///     readiness::epoll_ctl(epfd, EPOLL_CTL_ADD, reader.as_raw_fd(), &event)?;
+///     readiness::epoll_pwait(epfd, &mut event, 1, -1, std::ptr::null())?
+/// };
+/// assert_eq!((ready, { event.events }, { event.u64 }), (1, libc::EPOLLHUP as u32, 7));
+/// readiness::closed(epfd);
+/// # unsafe { libc::close(epfd) };
+/// # Ok::<(), kq_core::Errno>(())
+/// ```
 #[inline]
 pub unsafe fn epoll_pwait(
     epfd: RawFd,
