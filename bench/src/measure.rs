@@ -70,6 +70,8 @@ type Op<'a> = Box<dyn FnMut(u64) -> Result<Duration> + 'a>;
 pub(crate) struct Lane<'a> {
     pub(crate) name: String,
     pub(crate) target: Option<Target>,
+    /// The lane that shows the least which this one can cost.
+    floor: Option<String>,
     /// Does its operation `n` times and says how long those took: what it prepares or tidies up
     /// in between is not counted.
     op: Op<'a>,
@@ -91,7 +93,8 @@ impl<'a> Lane<'a> {
         name: impl Into<String>,
         op: impl FnMut(u64) -> Result<Duration> + 'a,
     ) -> Self {
-        Self { name: name.into(), target: None, op: Box::new(op), least: 1, most: u64::MAX }
+        let (name, op) = (name.into(), Box::new(op));
+        Self { name, target: None, floor: None, op, least: 1, most: u64::MAX }
     }
 
     /// A lane that does `op` again and again, all of it timed.
@@ -107,6 +110,12 @@ impl<'a> Lane<'a> {
     /// What its ratio should reach.
     pub(crate) fn target(mut self, target: impl Into<Option<Target>>) -> Self {
         self.target = target.into();
+        self
+    }
+
+    /// Names the lane that shows the least which this one can cost.
+    pub(crate) fn floor(mut self, lane: Option<&str>) -> Self {
+        self.floor = lane.map(str::to_owned);
         self
     }
 
@@ -240,7 +249,11 @@ impl Row {
             };
         }
         let names = lanes.iter().map(|l| (l.name.clone(), l.target)).collect();
-        Ok(self.case(names, &values))
+        let mut case = self.case(names, &values);
+        for (series, lane) in case.others.iter_mut().zip(&lanes[1..]) {
+            series.floor.clone_from(&lane.floor);
+        }
+        Ok(case)
     }
 
     /// The row of values that were measured elsewhere, one vector of rounds for each lane.
@@ -256,6 +269,7 @@ impl Row {
                 value: Spread::of(v),
                 ratio: Some(Spread::of(&ratios)),
                 target,
+                floor: None,
                 percentiles: Vec::new(),
             }
         });

@@ -135,6 +135,9 @@ pub(crate) struct Series {
     /// Against the native twin, round by round, in the row's sense.
     pub(crate) ratio: Option<Spread>,
     pub(crate) target: Option<Target>,
+    /// The series of this row that shows the least which this one can cost.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) floor: Option<String>,
     /// (percentile, value) pairs, where the distribution matters.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) percentiles: Vec<(f64, f64)>,
@@ -198,6 +201,14 @@ pub(crate) enum Verdict {
     Missed,
 }
 
+impl Case {
+    /// The ratio of a series' floor.
+    pub(crate) fn floor_of(&self, series: &Series) -> Option<Spread> {
+        let name = series.floor.as_ref()?;
+        self.others.iter().find(|s| s.interface == *name)?.ratio
+    }
+}
+
 impl Series {
     /// Whether the target, if there is one, was reached.
     pub(crate) fn verdict(&self) -> Option<Verdict> {
@@ -233,6 +244,7 @@ mod tests {
             value: Spread::of(&[5.0]),
             ratio: Some(ratio),
             target: Some(target),
+            floor: None,
             percentiles: Vec::new(),
         }
     }

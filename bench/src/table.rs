@@ -113,19 +113,32 @@ fn row(case: &Case, series: &Series, first: bool) -> Vec<Cell> {
         Cell::new(ratio),
         Cell::new(spread),
         Cell::new(series.target.map_or_else(String::new, |t| target(case, t))),
-        verdict(series),
+        verdict(case, series),
         Cell::new(value(case.unit, series.value.median)),
         Cell::new(value(case.unit, case.native.value.median)),
     ]
 }
 
-fn verdict(series: &Series) -> Cell {
-    match series.verdict() {
-        None => Cell::new(""),
-        Some(Verdict::Met) => Cell::new("met").fg(Color::Green),
-        Some(Verdict::WithinNoise) => Cell::new("noise").fg(Color::Yellow),
-        Some(Verdict::Missed) => Cell::new("MISSED").fg(Color::Red),
-    }
+fn verdict(case: &Case, series: &Series) -> Cell {
+    let colour = match series.verdict() {
+        None => return Cell::new(""),
+        Some(Verdict::Met) => Color::Green,
+        Some(Verdict::WithinNoise) => Color::Yellow,
+        Some(Verdict::Missed) => Color::Red,
+    };
+    Cell::new(verdict_text(case, series)).fg(colour)
+}
+
+/// Met, or not; and then the floor, where one was measured.
+pub(crate) fn verdict_text(case: &Case, series: &Series) -> String {
+    let text = match series.verdict() {
+        None => return String::new(),
+        Some(Verdict::Met) => return "met".into(),
+        Some(Verdict::WithinNoise) => "noise",
+        Some(Verdict::Missed) => "MISSED",
+    };
+    let floor = case.floor_of(series).map(|f| format!(", floor {}", ratio(case, f.median)));
+    text.to_owned() + &floor.unwrap_or_default()
 }
 
 /// A ratio as its row reads it: `1.07` of native's cost, `61x` faster, `+12 ns`.
@@ -195,6 +208,16 @@ mod tests {
         let lanes = vec![("poll".into(), None)];
         b.cases.push(Row::cost("poll", "one").case(lanes, &[vec![100.0]]));
         assert!(bench(&b).contains("100 ns"));
+    }
+
+    #[test]
+    fn what_misses_its_target_stands_beside_its_floor() {
+        let lanes = ["epoll", "lock", "ours"].map(|n| (n.to_owned(), Some(Target::AtMost(1.1))));
+        let values = [vec![100.0; 3], vec![112.0; 3], vec![120.0; 3]];
+        let mut case = Row::cost("wait", "one").case(lanes.to_vec(), &values);
+        case.others[1].floor = Some("lock".into());
+        assert_eq!(verdict_text(&case, &case.others[1]), "MISSED, floor 1.12");
+        assert_eq!(verdict_text(&case, &case.others[0]), "MISSED");
     }
 
     #[test]

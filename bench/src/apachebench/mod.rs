@@ -117,8 +117,11 @@ pub(crate) fn run(ctx: &Ctx, args: &ApachebenchArgs) -> Result<Bench> {
         return churn::run(ctx, args, connections);
     }
     let lighttpd = server::find("lighttpd", "lighttpd")?;
+    let turns = ctx.plan.turns(args.turns);
+    // wrk knows whole seconds.
+    let time = (ctx.plan.seconds(args.time.into()).ceil() as u32).max(1);
     let tools: Vec<Box<dyn Load>> = vec![
-        Box::new(Wrk::find(args.time, args.connections)?),
+        Box::new(Wrk::find(time, args.connections)?),
         Box::new(Ab::find(args.requests, args.concurrency)?),
     ];
     let mut bench = Bench::new(
@@ -126,10 +129,9 @@ pub(crate) fn run(ctx: &Ctx, args: &ApachebenchArgs) -> Result<Bench> {
         format!(
             "lighttpd serves 1 KiB beside N idle connections: wrk -c {} for {} s, ab -n {} -c {}, \
              {} turns each; requests a second",
-            args.connections, args.time, args.requests, args.concurrency, args.turns
+            args.connections, time, args.requests, args.concurrency, turns
         ),
     );
-    let turns = ctx.plan.turns(args.turns);
     ctx.begin("apachebench", args.handler.len() * args.idle.len() * tools.len());
     for &handler in &args.handler {
         let mut idles: Vec<usize> = args.idle.iter().map(|&n| n.min(handler.most_idle())).collect();

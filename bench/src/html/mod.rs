@@ -100,11 +100,12 @@ fn row(body: &mut String, case: &Case, series: &Series, first: bool) -> std::fmt
     });
     let target = series.target.map_or_else(String::new, |t| escape(&table::target(case, t)));
     let verdict = match series.verdict() {
-        None => "<td>",
-        Some(Verdict::Met) => "<td class=met>met",
-        Some(Verdict::WithinNoise) => "<td class=noise>noise",
-        Some(Verdict::Missed) => "<td class=missed>missed",
+        None => "",
+        Some(Verdict::Met) => " class=met",
+        Some(Verdict::WithinNoise) => " class=noise",
+        Some(Verdict::Missed) => " class=missed",
     };
+    let verdict = format!("<td{verdict}>{}", table::verdict_text(case, series));
     write!(
         body,
         "<tr{class}>{label}<td>{}<td>{ratio}<td class=range>{range}<td>{target}{verdict}<td>{}\

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 
+use super::least::{Counted, Least, Of};
 use super::wait::Epoll;
 use super::{Primitive, Targets, measure};
 use crate::clock::Stopwatch;
@@ -23,6 +24,16 @@ enum Timed {
     /// EPOLL_CTL_MOD; with kqueue an EV_ADD of a knote that is there.
     Modify,
     Delete,
+}
+
+impl Timed {
+    fn op(self) -> i32 {
+        match self {
+            Self::Add => libc::EPOLL_CTL_ADD,
+            Self::Modify => libc::EPOLL_CTL_MOD,
+            Self::Delete => libc::EPOLL_CTL_DEL,
+        }
+    }
 }
 
 /// Adds, modifies or deletes READ registrations of empty pipes.
@@ -67,13 +78,20 @@ impl Primitive for Change {
     fn epoll<'a>(&'a self, api: EpollApi, name: &str) -> Result<Lane<'a>> {
         let ep = Epoll::new(api)?;
         Ok(self.lane(name, move |what, fds| {
-            let op = match what {
-                Timed::Add => libc::EPOLL_CTL_ADD,
-                Timed::Modify => libc::EPOLL_CTL_MOD,
-                Timed::Delete => libc::EPOLL_CTL_DEL,
-            };
-            fds.iter().try_for_each(|&fd| ep.ctl(op, fd, libc::EPOLLIN as u32))
+            fds.iter().try_for_each(|&fd| ep.ctl(what.op(), fd, libc::EPOLLIN as u32))
         }))
+    }
+
+    fn floors<'a>(&'a self, api: EpollApi) -> Result<Vec<(Of, Lane<'a>)>> {
+        let (least, counted) = (Least::new(api)?, Counted::new(api)?);
+        let events = libc::EPOLLIN as u32;
+        let locked = self.lane("epoll_ctl, lock", move |what, fds| {
+            fds.iter().try_for_each(|&fd| least.ctl(what.op(), fd, events))
+        });
+        let counted = self.lane("epoll_ctl, counted", move |what, fds| {
+            fds.iter().try_for_each(|&fd| counted.ctl(what.op(), fd, events))
+        });
+        Ok(vec![(Of::Kqueue, locked), (Of::Compat, counted)])
     }
 
     fn kqueue<'a, K: Kq + 'a>(&'a self, kq: K, name: &str) -> Result<Option<Lane<'a>>> {

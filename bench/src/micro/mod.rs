@@ -1,6 +1,7 @@
 //! The cost of each primitive, ours against the kernel's epoll on the same descriptors.
 
 mod change;
+mod least;
 mod other;
 mod rearm;
 mod resources;
@@ -8,6 +9,8 @@ mod wait;
 
 use anyhow::Result;
 use clap::Args;
+
+use least::Of;
 
 use crate::ctx::Ctx;
 use crate::iface::capi::EpollApi;
@@ -51,9 +54,9 @@ trait Primitive {
         true
     }
 
-    /// What no library on this kernel can be cheaper than, where that is more than epoll alone.
-    fn floor<'a>(&'a self, _api: EpollApi) -> Result<Option<Lane<'a>>> {
-        Ok(None)
+    /// What no library on this kernel can be cheaper than, and whose floor it is.
+    fn floors<'a>(&'a self, _api: EpollApi) -> Result<Vec<(Of, Lane<'a>)>> {
+        Ok(Vec::new())
     }
 
     /// With a kqueue; None where kqueue is not what the row is about.
@@ -76,12 +79,12 @@ impl Targets {
 }
 
 /// A primitive's lane on any kind of kqueue.
-struct LaneOf<'a, P> {
+struct LaneOf<'a, 'b, P> {
     primitive: &'a P,
-    name: &'a str,
+    name: &'b str,
 }
 
-impl<'a, P: Primitive> WithKq for LaneOf<'a, P> {
+impl<'a, P: Primitive> WithKq for LaneOf<'a, '_, P> {
     type Out = Result<Option<Lane<'a>>>;
 
     fn run<K: Kq + 'static>(
@@ -102,29 +105,18 @@ fn measure(
 ) -> Result<()> {
     ctx.case(&row.title);
     let mut lanes = vec![primitive.epoll(ctx.interfaces.epoll, "epoll")?];
-    lanes.extend(primitive.floor(ctx.interfaces.epoll)?);
-    let mut tried: Vec<(String, Result<Option<Lane<'_>>>, Option<f64>)> = Vec::new();
-    for &(name, api) in &ctx.interfaces.compat_epolls {
-        if !primitive.compares_epolls() {
-            break;
-        }
-        let lane = primitive.epoll(api, name).map(Some);
-        tried.push((name.into(), lane, targets.epoll));
+    let mut floors: Vec<(Of, String)> = Vec::new();
+    for (of, lane) in primitive.floors(ctx.interfaces.epoll)? {
+        floors.push((of, lane.name.clone()));
+        lanes.push(lane);
     }
-    for source in &ctx.interfaces.kqueues {
-        let lane = source.with(LaneOf { primitive, name: &source.name });
-        // Targets are ours to reach, not the peers'.
-        let target = targets.kqueue.filter(|_| source.is_ours());
-        tried.push((source.name.clone(), lane, target));
-    }
-    if targets.private.is_some() && ctx.interfaces.wants("kqueue") {
-        let name = "kqueue-private";
-        let lane = Source::private(name).with(LaneOf { primitive, name });
-        tried.push((name.into(), lane, targets.private));
-    }
-    for (name, lane, target) in tried {
+    for (of, name, lane, target) in tried(ctx, primitive, targets) {
+        let floor = floors.iter().find(|(whose, _)| *whose == of && target.is_some());
         match lane.and_then(|l| l.map(|mut l| l.try_once().map(|()| l)).transpose()) {
-            Ok(Some(lane)) => lanes.push(lane.target(target.map(Target::AtMost))),
+            Ok(Some(lane)) => {
+                let lane = lane.target(target.map(Target::AtMost));
+                lanes.push(lane.floor(floor.map(|(_, name)| name.as_str())));
+            }
             Ok(None) => {}
             Err(e) => bench.note(format!("{}: {}: {name} failed: {e:#}", row.group, row.title)),
         }
@@ -132,6 +124,33 @@ fn measure(
     bench.cases.push(row.measure(&ctx.plan, lanes)?);
     ctx.done();
     Ok(())
+}
+
+/// A lane of ours or a peer's, if it could be made and is in the row, and its target.
+type Tried<'a> = (Of, String, Result<Option<Lane<'a>>>, Option<f64>);
+
+/// Makes a row's lanes.
+fn tried<'a>(ctx: &Ctx, primitive: &'a impl Primitive, targets: Targets) -> Vec<Tried<'a>> {
+    let mut tried: Vec<Tried<'a>> = Vec::new();
+    for &(name, api) in &ctx.interfaces.compat_epolls {
+        if !primitive.compares_epolls() {
+            break;
+        }
+        let lane = primitive.epoll(api, name).map(Some);
+        tried.push((Of::Compat, name.into(), lane, targets.epoll));
+    }
+    for source in &ctx.interfaces.kqueues {
+        let lane = source.with(LaneOf { primitive, name: &source.name });
+        // Targets are ours to reach, not the peers'.
+        let target = targets.kqueue.filter(|_| source.is_ours());
+        tried.push((Of::Kqueue, source.name.clone(), lane, target));
+    }
+    if targets.private.is_some() && ctx.interfaces.wants("kqueue") {
+        let name = "kqueue-private";
+        let lane = Source::private(name).with(LaneOf { primitive, name });
+        tried.push((Of::Private, name.into(), lane, targets.private));
+    }
+    tried
 }
 
 /// Runs the table.

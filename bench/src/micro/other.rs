@@ -8,6 +8,7 @@ use std::os::unix::fs::FileExt;
 use anyhow::{Result, ensure};
 use tempfile::TempDir;
 
+use super::least::Of;
 use super::wait::Epoll;
 use super::{Primitive, Targets, measure};
 use crate::ctx::Ctx;
@@ -108,12 +109,19 @@ impl Files {
     }
 }
 
-impl Primitive for Vnode {
-    fn compares_epolls(&self) -> bool {
-        false
-    }
+/// The file's size and times, as far as the kernel knows them.
+fn statx(fd: RawFd) -> Result<()> {
+    let mut found = std::mem::MaybeUninit::<libc::statx>::uninit();
+    let flags = libc::AT_EMPTY_PATH | libc::AT_STATX_DONT_SYNC;
+    let at = found.as_mut_ptr();
+    // SAFETY: an empty path, and room for one statx.
+    let done = unsafe { libc::statx(fd, c"".as_ptr(), flags, libc::STATX_BASIC_STATS, at) };
+    ensure!(done == 0, io::Error::last_os_error());
+    Ok(())
+}
 
-    fn epoll<'a>(&'a self, api: EpollApi, name: &str) -> Result<Lane<'a>> {
+impl Vnode {
+    fn inotify<'a>(&'a self, api: EpollApi, name: &str, stat: bool) -> Result<Lane<'a>> {
         let mut files = Files::new(self.files)?;
         let ep = Epoll::new(api)?;
         // SAFETY: takes no pointer.
@@ -132,8 +140,26 @@ impl Primitive for Vnode {
             files.write()?;
             ensure!(ep.wait(&mut room, -1)? == 1, "inotify did not say so");
             crate::fixture::read_some(notify.as_raw_fd(), &mut buf)?;
+            if stat {
+                statx(files.files[files.next].0.as_raw_fd())?;
+            }
             Ok(())
         }))
+    }
+}
+
+impl Primitive for Vnode {
+    fn compares_epolls(&self) -> bool {
+        false
+    }
+
+    fn epoll<'a>(&'a self, api: EpollApi, name: &str) -> Result<Lane<'a>> {
+        self.inotify(api, name, false)
+    }
+
+    fn floors<'a>(&'a self, api: EpollApi) -> Result<Vec<(Of, Lane<'a>)>> {
+        // Whether the number still means the file is the kernel's to say, where no hook tells closes.
+        Ok(vec![(Of::Kqueue, self.inotify(api, "inotify, statx", true)?)])
     }
 
     fn kqueue<'a, K: Kq + 'a>(&'a self, kq: K, name: &str) -> Result<Option<Lane<'a>>> {

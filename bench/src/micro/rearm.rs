@@ -4,6 +4,7 @@ use std::os::fd::RawFd;
 
 use anyhow::{Context, Result, ensure};
 
+use super::least::{Counted, Least, Of, Room};
 use super::wait::Epoll;
 use super::{Primitive, Targets, measure};
 use crate::ctx::Ctx;
@@ -26,20 +27,21 @@ struct Rearm {
 }
 
 impl Rearm {
-    fn lane<'a>(&'a self, api: EpollApi, name: &str, fionread: bool) -> Result<Lane<'a>> {
-        let ep = Epoll::new(api)?;
-        let events = (libc::EPOLLIN | libc::EPOLLONESHOT) as u32;
-        ep.ctl(libc::EPOLL_CTL_ADD, self.fd, events)?;
-        let mut room = [libc::epoll_event { events: 0, u64: 0 }; 64];
+    const EVENTS: u32 = (libc::EPOLLIN | libc::EPOLLONESHOT) as u32;
+
+    /// Armed again by the kernel, or (`told` is false) left armed, and fetched.
+    fn least<'a>(&'a self, api: EpollApi, name: &str, told: bool) -> Result<Lane<'a>> {
+        let least = Least::new(api)?;
+        let events = if told { Self::EVENTS } else { libc::EPOLLIN as u32 };
+        least.ctl(libc::EPOLL_CTL_ADD, self.fd, events)?;
+        let mut room = Room::new(64);
         Ok(Lane::repeat(name, move || {
-            ep.ctl(libc::EPOLL_CTL_MOD, self.fd, events)?;
-            ensure!(ep.wait(&mut room, -1)? == 1, "the re-armed event did not come");
-            if fionread {
-                let mut bytes: libc::c_int = 0;
-                // SAFETY: FIONREAD writes one int to `bytes`.
-                unsafe { libc::ioctl(self.fd, libc::FIONREAD, &raw mut bytes) };
-                ensure!(bytes == 1, "{bytes} bytes where one was sent");
+            if told {
+                least.ctl(libc::EPOLL_CTL_MOD, self.fd, events)?;
+            } else {
+                least.note(self.fd);
             }
+            ensure!(least.wait(&mut room, -1, self.data)? == 1, "the re-armed event did not come");
             Ok(())
         }))
     }
@@ -51,11 +53,37 @@ impl Primitive for Rearm {
     }
 
     fn epoll<'a>(&'a self, api: EpollApi, name: &str) -> Result<Lane<'a>> {
-        self.lane(api, name, false)
+        let ep = Epoll::new(api)?;
+        ep.ctl(libc::EPOLL_CTL_ADD, self.fd, Self::EVENTS)?;
+        let mut room = [libc::epoll_event { events: 0, u64: 0 }; 64];
+        Ok(Lane::repeat(name, move || {
+            ep.ctl(libc::EPOLL_CTL_MOD, self.fd, Self::EVENTS)?;
+            ensure!(ep.wait(&mut room, -1)? == 1, "the re-armed event did not come");
+            Ok(())
+        }))
     }
 
-    fn floor<'a>(&'a self, api: EpollApi) -> Result<Option<Lane<'a>>> {
-        self.data.then(|| self.lane(api, "epoll + FIONREAD", true)).transpose()
+    fn floors<'a>(&'a self, api: EpollApi) -> Result<Vec<(Of, Lane<'a>)>> {
+        if self.data {
+            let lane = self.least(api, "MOD, epoll_wait, FIONREAD, locks", true)?;
+            return Ok(vec![(Of::Kqueue, lane)]);
+        }
+        let counted = Counted::new(api)?;
+        counted.ctl(libc::EPOLL_CTL_ADD, self.fd, Self::EVENTS)?;
+        let mut room = [libc::epoll_event { events: 0, u64: 0 }; 64];
+        let counted = Lane::repeat("MOD, epoll_wait, counted", move || {
+            counted.ctl(libc::EPOLL_CTL_MOD, self.fd, Self::EVENTS)?;
+            ensure!(counted.wait(&mut room, -1)? == 1, "the re-armed event did not come");
+            Ok(())
+        });
+        let told = "MOD, epoll_wait, locks";
+        let mut all = vec![(Of::Compat, counted), (Of::Kqueue, self.least(api, told, true)?)];
+        // To add a knote is to ask the kernel, in a private queue too.
+        all.push(match self.dispatch {
+            true => (Of::Private, self.least(api, "epoll_wait, locks", false)?),
+            false => (Of::Private, self.least(api, told, true)?),
+        });
+        Ok(all)
     }
 
     fn kqueue<'a, K: Kq + 'a>(&'a self, kq: K, name: &str) -> Result<Option<Lane<'a>>> {
@@ -101,6 +129,23 @@ impl Primitive for User {
             ensure!(ep.wait(&mut room, -1)? == 1, "the eventfd's edge did not come");
             Ok(())
         }))
+    }
+
+    fn floors<'a>(&'a self, api: EpollApi) -> Result<Vec<(Of, Lane<'a>)>> {
+        // A readable descriptor whose registration is made to look is an edge too, and costs no more
+        // than a write.
+        let pipe = Pipe::new()?;
+        pipe.send()?;
+        let least = Least::new(api)?;
+        let events = (libc::EPOLLIN | libc::EPOLLET) as u32;
+        least.ctl(libc::EPOLL_CTL_ADD, pipe.read_fd(), events)?;
+        let mut room = Room::new(64);
+        let told = Lane::repeat("MOD, epoll_wait, locks", move || {
+            least.ctl(libc::EPOLL_CTL_MOD, pipe.read_fd(), events)?;
+            ensure!(least.wait(&mut room, -1, false)? == 1, "the edge did not come");
+            Ok(())
+        });
+        Ok(vec![(Of::Kqueue, told)])
     }
 
     fn kqueue<'a, K: Kq + 'a>(&'a self, kq: K, name: &str) -> Result<Option<Lane<'a>>> {
@@ -150,6 +195,21 @@ impl Primitive for WriteSwitch {
         }))
     }
 
+    fn floors<'a>(&'a self, api: EpollApi) -> Result<Vec<(Of, Lane<'a>)>> {
+        let ep = Counted::new(api)?;
+        let (read, both) = (libc::EPOLLIN as u32, (libc::EPOLLIN | libc::EPOLLOUT) as u32);
+        ep.ctl(libc::EPOLL_CTL_ADD, self.fd(), read)?;
+        ep.ctl(libc::EPOLL_CTL_ADD, self.pipe.read_fd(), read)?;
+        let mut room = [libc::epoll_event { events: 0, u64: 0 }; 64];
+        let counted = Lane::repeat("2 MOD, epoll_wait, counted", move || {
+            ep.ctl(libc::EPOLL_CTL_MOD, self.fd(), both)?;
+            ep.ctl(libc::EPOLL_CTL_MOD, self.fd(), read)?;
+            ensure!(ep.wait(&mut room, -1)? == 1, "only the pipe is ready");
+            Ok(())
+        });
+        Ok(vec![(Of::Compat, counted)])
+    }
+
     fn kqueue<'a, K: Kq + 'a>(&'a self, kq: K, name: &str) -> Result<Option<Lane<'a>>> {
         let event = |fd: RawFd, filter, flags| K::event(fd as usize, filter, flags, 0, 0);
         kq.change(&[event(self.fd(), EVFILT_READ, EV_ADD)])?;
@@ -193,7 +253,7 @@ pub(super) fn rows(ctx: &Ctx, bench: &mut Bench) -> Result<()> {
     let row = Row::cost("re-arm", "USER triggered and fetched, vs eventfd EPOLLET");
     measure(ctx, bench, row, &User, Targets { private: Some(0.5), ..Targets::kqueue(1.10) })?;
     let row = Row::cost("re-arm", "write interest on, off, and a wait");
-    let targets = Targets { kqueue: None, epoll: Some(1.05), private: Some(0.6) };
+    let targets = Targets { kqueue: None, epoll: Some(1.05), private: None };
     measure(ctx, bench, row, &WriteSwitch::new()?, targets)?;
     Ok(())
 }

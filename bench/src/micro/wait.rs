@@ -4,6 +4,7 @@ use std::os::fd::RawFd;
 
 use anyhow::{Result, ensure};
 
+use super::least::{Counted, Least, Of, Room};
 use super::{Primitive, Targets, measure};
 use crate::ctx::Ctx;
 use crate::fixture::{Pipe, pipes};
@@ -41,27 +42,35 @@ impl Primitive for Wait {
         }))
     }
 
-    fn floor<'a>(&'a self, api: EpollApi) -> Result<Option<Lane<'a>>> {
-        if !self.data {
-            return Ok(None);
-        }
-        // epoll does not tell how much there is to read: one more call for each event does.
-        let ep = Epoll::new(api)?;
+    fn floors<'a>(&'a self, api: EpollApi) -> Result<Vec<(Of, Lane<'a>)>> {
+        let least = Least::new(api)?;
         for &fd in &self.fds {
-            ep.ctl(libc::EPOLL_CTL_ADD, fd, libc::EPOLLIN as u32)?;
+            least.ctl(libc::EPOLL_CTL_ADD, fd, libc::EPOLLIN as u32)?;
         }
-        let mut events = vec![libc::epoll_event { events: 0, u64: 0 }; self.max];
-        Ok(Some(Lane::repeat("epoll + FIONREAD", move || {
-            let got = ep.wait(&mut events, 0)?;
-            ensure!(got == self.ready, "{got} events, not {}", self.ready);
-            for event in &events[..got] {
-                let mut bytes: libc::c_int = 0;
-                // SAFETY: FIONREAD writes one int to `bytes`.
-                unsafe { libc::ioctl(event.u64 as RawFd, libc::FIONREAD, &raw mut bytes) };
-                ensure!(bytes == 1, "{bytes} bytes where one was sent");
+        let mut room = Room::new(self.max);
+        let name = if self.data { "epoll_wait, FIONREAD, lock" } else { "epoll_wait, lock" };
+        let mut all = vec![(
+            Of::Kqueue,
+            Lane::repeat(name, move || {
+                let got = least.wait(&mut room, 0, self.data)?;
+                ensure!(got == self.ready, "{got} events, not {}", self.ready);
+                Ok(())
+            }),
+        )];
+        if !self.data {
+            let counted = Counted::new(api)?;
+            for &fd in &self.fds {
+                counted.ctl(libc::EPOLL_CTL_ADD, fd, libc::EPOLLIN as u32)?;
             }
-            Ok(())
-        })))
+            let mut events = vec![libc::epoll_event { events: 0, u64: 0 }; self.max];
+            let lane = Lane::repeat("epoll_wait, counted", move || {
+                let got = counted.wait(&mut events, 0)?;
+                ensure!(got == self.ready, "{got} events, not {}", self.ready);
+                Ok(())
+            });
+            all.push((Of::Compat, lane));
+        }
+        Ok(all)
     }
 
     fn kqueue<'a, K: Kq + 'a>(&'a self, kq: K, name: &str) -> Result<Option<Lane<'a>>> {

@@ -14,9 +14,14 @@ pub(super) fn rows(
     native: Caller,
     others: &[Caller],
 ) -> Result<()> {
-    for n in table.sizes(&[16, 256, 1000, 9000]) {
+    // A short run is content with fewer places.
+    let short = table.ctx.plan.effort < 0.5;
+    let sizes: &[usize] = if short { &[16, 1000] } else { &[16, 256, 1000, 9000] };
+    let shares: &[usize] =
+        if short { &[0, 10, 33, 100] } else { &[0, 1, 3, 10, 20, 33, 50, 75, 100] };
+    for n in table.sizes(sizes) {
         let fds = table.fds(n);
-        for percent in [0, 1, 3, 10, 20, 33, 50, 75, 100] {
+        for &percent in shares {
             let count = n * percent / 100;
             if count == 0 && percent != 0 {
                 continue;

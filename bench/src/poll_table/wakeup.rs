@@ -23,7 +23,7 @@ pub(super) fn rows(
     others: &[Caller],
 ) -> Result<()> {
     let callers: Vec<Caller> = std::iter::once(native).chain(others.iter().copied()).collect();
-    let (blocks, wakes) = if table.ctx.quick { (2, 10) } else { (20, 100) };
+    let (blocks, wakes) = if table.ctx.quick { (2, 10) } else { (table.ctx.plan.turns(20), 100) };
     for n in table.sizes(&[1, 16, 1000]) {
         table.ctx.case(&format!("{} N={n} wake-up", native.name));
         let fds = table.fds(n);
