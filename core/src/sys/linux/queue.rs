@@ -189,7 +189,7 @@ impl Queue {
     /// # Errors
     /// - `EBADF`: it was closed.
     /// - `EDEADLK`: this is a signal handler, which interrupted this thread in a queue.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn knotes(&self, life: u32) -> Result<Locked<'_>> {
         if closes::is_in_queue() {
             return Err(Errno::EDEADLK);
@@ -198,7 +198,7 @@ impl Queue {
     }
 
     /// As [`knotes`](Self::knotes), for a thread that counts as in a queue, but has none locked.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn knotes_anyway(&self, life: u32) -> Result<Locked<'_>> {
         let mut locked = self.lock();
         let is_there = locked.guard.as_deref().is_some_and(Option::is_some);
@@ -225,7 +225,7 @@ impl Queue {
     }
 
     /// Locks the knotes, whether or not there are any.
-    #[inline]
+    #[inline(always)]
     fn lock(&self) -> Locked<'_> {
         let was_in_queue = closes::enter();
         // A panic under the lock was our own bug; the table is as it was between two changes.
