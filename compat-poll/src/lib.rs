@@ -27,8 +27,7 @@ pub use nix::poll::{PollFd, PollFlags, PollTimeout, PollTimeoutTryFromError};
 
 use std::ptr::{from_mut, from_ref, null, null_mut};
 
-use kq_core::raw;
-use kq_core::sets::{self, RawCalls, Wait};
+use kq_core::sets::{self, RawCalls, Wait, raw};
 use libc::{c_int, nfds_t, pollfd, sigset_t, timespec};
 use nix::Result;
 use nix::sys::signal::SigSet;

@@ -32,8 +32,7 @@ pub use set::{FdSet, Fds};
 use std::cell::Cell;
 use std::ptr::{from_mut, null, null_mut};
 
-use kq_core::raw;
-use kq_core::sets::{self, AnsweredBy, RawCalls, SelectTimeout, Wait};
+use kq_core::sets::{self, AnsweredBy, RawCalls, SelectTimeout, Wait, raw};
 use libc::{c_int, sigset_t, timespec};
 use nix::Result;
 use nix::sys::signal::SigSet;
@@ -91,7 +90,7 @@ where
     if let (Some(time), Some(begun)) = (&mut timeout, begun) {
         **time = match left {
             // The kernel has told it.
-            Some(left) => TimeVal::new(left.tv_sec, left.tv_nsec / 1000),
+            Some(left) => TimeVal::new(left.tv_sec, (left.tv_nsec / 1000) as _),
             None => begun.left().into(),
         };
     }

@@ -21,13 +21,13 @@ mod counters;
 mod entry;
 pub mod epoll_abi;
 mod event;
-#[cfg(target_os = "linux")]
+#[cfg_attr(kqcompat_native, allow(dead_code, unused_imports, reason = "some is for stats alone"))]
 pub mod hooks;
 #[cfg(not(kqcompat_native))]
 mod kqueue;
+pub mod next;
 #[cfg(not(kqcompat_native))]
 mod ring;
-#[cfg(target_os = "linux")]
 #[cfg_attr(
     kqcompat_native,
     allow(dead_code, unused_imports, unreachable_pub, reason = "some is for stats alone")

@@ -38,14 +38,20 @@ const fn suite(
     Suite { layout, package, test, filter }
 }
 
-const SUITES: [Suite; 7] = [
+const SUITES: [Suite; 13] = [
     suite(Layout::FreeBsd, "compat-epoll", "portable", ""),
     suite(Layout::FreeBsd, "compat-epoll", "rules", "compat::"),
     suite(Layout::FreeBsd, "compat-epoll", "nix_api", ""),
     suite(Layout::FreeBsd, "compat-epoll", "random", "what_is_common"),
     suite(Layout::FreeBsd, "compat-epoll-c", "library", "preloaded::"),
+    suite(Layout::FreeBsd, "compat-poll", "rust", ""),
+    suite(Layout::FreeBsd, "compat-poll", "nix_api", ""),
+    suite(Layout::FreeBsd, "compat-select", "rust", ""),
+    suite(Layout::FreeBsd, "compat-select", "nix_api", ""),
     suite(Layout::NetBsd, "compat-epoll", "portable", ""),
     suite(Layout::NetBsd, "compat-epoll", "rules", "compat::"),
+    suite(Layout::NetBsd, "compat-poll", "rust", "untold::default"),
+    suite(Layout::NetBsd, "compat-select", "rust", "untold::default"),
 ];
 
 /// Why a test differs.

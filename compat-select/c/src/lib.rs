@@ -3,105 +3,35 @@
 //!
 //! The environment variable `KQCOMPAT_POLICY` is `default`, `register`, `strict` or `off`
 //! (`kq_core::sets::Policy`); a set-user-id program ignores it.
+//!
+//! On a native kqueue select and pselect alone, under the names that the system's headers give them,
+//! and no hooks: closing a number drops its knotes there.
 
-use std::ffi::{c_int, c_void};
-use std::ptr::{from_ref, null};
+#[cfg_attr(any(not(target_os = "linux"), kqcompat_native), path = "system_native.rs")]
+mod system;
 
-use kq_core::Errno;
-use kq_core::raw::Result;
-use kq_core::sets::{self, AnsweredBy, Calls, SelectTimeout, Wait};
-use kq_hooks_c::{Next, fail, returned, test_cancel};
-use libc::{EINVAL, fd_set, nfds_t, pollfd, sigset_t, timespec, timeval};
+use std::ffi::c_int;
+use std::ptr::null;
 
-type Select = unsafe extern "C-unwind" fn(
-    c_int,
-    *mut fd_set,
-    *mut fd_set,
-    *mut fd_set,
-    *mut timeval,
-) -> c_int;
-type Pselect = unsafe extern "C-unwind" fn(
-    c_int,
-    *mut fd_set,
-    *mut fd_set,
-    *mut fd_set,
-    *const timespec,
-    *const sigset_t,
-) -> c_int;
-type Ppoll =
-    unsafe extern "C-unwind" fn(*mut pollfd, nfds_t, *const timespec, *const sigset_t) -> c_int;
+use kq_core::sets::raw::Result;
+use kq_core::sets::{self, AnsweredBy, SelectTimeout, Wait};
+use kq_hooks_c::fail;
+use libc::{EINVAL, fd_set, sigset_t, timespec, timeval};
 
-// SAFETY: select(2).
-static SELECT: Next<Select> = unsafe { Next::new(c"select") };
-// SAFETY: pselect(2).
-static PSELECT: Next<Pselect> = unsafe { Next::new(c"pselect") };
-// SAFETY: ppoll(2).
-static PPOLL: Next<Ppoll> = unsafe { Next::new(c"ppoll") };
+use system::Libc;
 
 #[used]
-#[unsafe(link_section = ".init_array")]
+#[cfg_attr(target_os = "macos", unsafe(link_section = "__DATA,__mod_init_func"))]
+#[cfg_attr(not(target_os = "macos"), unsafe(link_section = ".init_array"))]
 static INIT: extern "C" fn() = {
     extern "C" fn init() {
         kq_hooks_c::init("libkqcompat_select");
-        SELECT.find();
-        PSELECT.find();
-        PPOLL.find();
+        system::find();
         sets::prepare();
         kq_hooks_c::policy_from_environment();
     }
     init
 };
-
-/// Blocks through libc, whose functions are cancellation points.
-struct Libc<F>(F);
-
-// SAFETY: each method is libc's function of its name.
-unsafe impl<F: Fn() -> Result<usize>> Calls for Libc<F> {
-    fn own(&self) -> Result<usize> {
-        (self.0)()
-    }
-
-    #[inline]
-    fn test_cancel(&self) {
-        test_cancel();
-    }
-
-    unsafe fn ppoll(
-        &self,
-        fds: *mut pollfd,
-        nfds: usize,
-        timeout: Option<timespec>,
-        sigmask: *const sigset_t,
-    ) -> Result<usize> {
-        let timeout = timeout.as_ref().map_or(null(), from_ref);
-        let Some(next) = PPOLL.get() else { return Err(Errno::ENOSYS) };
-        // SAFETY: the caller's promise; libc copies the timeout.
-        returned(unsafe { next(fds, nfds as nfds_t, timeout, sigmask) }.into())
-    }
-
-    unsafe fn pselect(
-        &self,
-        nfds: c_int,
-        sets: [*mut c_void; 3],
-        timeout: Option<timespec>,
-        sigmask: *const sigset_t,
-    ) -> Result<usize> {
-        let timeout = timeout.as_ref().map_or(null(), from_ref);
-        // SAFETY: the caller's promise.
-        unsafe { next_pselect(nfds, sets.map(<*mut c_void>::cast), timeout, sigmask) }
-    }
-}
-
-unsafe fn next_pselect(
-    nfds: c_int,
-    [r, w, e]: [*mut fd_set; 3],
-    timeout: *const timespec,
-    sigmask: *const sigset_t,
-) -> Result<usize> {
-    let Some(next) = PSELECT.get() else { return Err(Errno::ENOSYS) };
-    // SAFETY: the caller's promise.
-    returned(unsafe { next(nfds, r, w, e, timeout, sigmask) }.into())
-}
 
 fn to_c(result: Result<usize>) -> c_int {
     match result {
@@ -115,7 +45,9 @@ fn to_c(result: Result<usize>) -> c_int {
 ///
 /// # Safety
 /// As for select(2).
-#[unsafe(no_mangle)]
+#[cfg_attr(target_os = "netbsd", unsafe(export_name = "__select50"))]
+#[cfg_attr(target_os = "macos", unsafe(export_name = "select$DARWIN_EXTSN"))]
+#[cfg_attr(not(any(target_os = "netbsd", target_os = "macos")), unsafe(no_mangle))]
 pub unsafe extern "C-unwind" fn select(
     nfds: c_int,
     readfds: *mut fd_set,
@@ -129,17 +61,17 @@ pub unsafe extern "C-unwind" fn select(
         Some(Ok(begun)) => Some(begun),
         None => None,
     };
-    let own = move || match SELECT.get() {
-        // SAFETY: the caller's promise.
-        Some(next) => returned(unsafe { next(nfds, readfds, writefds, exceptfds, timeout) }.into()),
-        None => Err(Errno::ENOSYS),
-    };
+    // SAFETY: the caller's promise.
+    let own = move || unsafe { system::select(nfds, [readfds, writefds, exceptfds], timeout) };
     let time = begun.map(|begun| begun.timeout());
     let wait = Wait { timeout: time, sigmask: null(), unproven: true, calls: &Libc(own) };
     let sets = [readfds, writefds, exceptfds].map(<*mut fd_set>::cast);
     // SAFETY: the caller's promise.
     let (result, by) = unsafe { sets::select(nfds, sets, &wait) };
-    if let (AnsweredBy::Engine, Some(begun)) = (by, begun) {
+    // Elsewhere select leaves the timeout as it is.
+    if cfg!(target_os = "linux")
+        && let (AnsweredBy::Engine, Some(begun)) = (by, begun)
+    {
         // SAFETY: not null, and the caller's to be written.
         unsafe { timeout.write(begun.left()) };
     }
@@ -150,6 +82,7 @@ pub unsafe extern "C-unwind" fn select(
 ///
 /// # Safety
 /// As for select(2).
+#[cfg(target_os = "linux")]
 #[unsafe(no_mangle)]
 pub unsafe extern "C-unwind" fn __select(
     nfds: c_int,
@@ -167,7 +100,9 @@ pub unsafe extern "C-unwind" fn __select(
 ///
 /// # Safety
 /// As for pselect(2).
-#[unsafe(no_mangle)]
+#[cfg_attr(target_os = "netbsd", unsafe(export_name = "__pselect50"))]
+#[cfg_attr(target_os = "macos", unsafe(export_name = "pselect$DARWIN_EXTSN"))]
+#[cfg_attr(not(any(target_os = "netbsd", target_os = "macos")), unsafe(no_mangle))]
 pub unsafe extern "C-unwind" fn pselect(
     nfds: c_int,
     readfds: *mut fd_set,
@@ -183,7 +118,7 @@ pub unsafe extern "C-unwind" fn pselect(
     }
     let sets = [readfds, writefds, exceptfds];
     // SAFETY: the caller's promise.
-    let own = move || unsafe { next_pselect(nfds, sets, timeout, sigmask) };
+    let own = move || unsafe { system::pselect(nfds, sets, timeout, sigmask) };
     let wait = Wait { timeout: time, sigmask, unproven: true, calls: &Libc(own) };
     // SAFETY: the caller's promise.
     let (result, _) = unsafe { sets::select(nfds, sets.map(<*mut fd_set>::cast), &wait) };

@@ -5,12 +5,18 @@
 //! A C library exports these symbols by linking this package. Calls inside libc do not come by
 //! here: that is why fclose, freopen, closedir and pclose are hooked beside close, and why what
 //! happens in login_tty or daemon is found out later (docs/poll.md).
+//!
+//! On a native kqueue nothing is hooked.
 
+#[cfg(all(target_os = "linux", not(kqcompat_native)))]
 pub mod close;
 pub mod counters;
 mod next;
+#[cfg(all(target_os = "linux", not(kqcompat_native)))]
 pub mod sandbox;
+#[cfg(all(target_os = "linux", not(kqcompat_native)))]
 pub mod socket;
+#[cfg(all(target_os = "linux", not(kqcompat_native)))]
 pub mod stdio;
 
 use std::os::unix::ffi::OsStrExt;
@@ -22,12 +28,15 @@ pub use next::{Next, fail, returned, test_cancel};
 /// functions now, since looking for them allocates, and declares that closes are told.
 pub fn init(library: &'static str) {
     kq_stats_c::init(library);
-    close::find();
-    stdio::find();
-    sandbox::find();
-    socket::find();
     next::find();
-    kq_core::hooks::all_closes_are_told();
+    #[cfg(all(target_os = "linux", not(kqcompat_native)))]
+    {
+        close::find();
+        stdio::find();
+        sandbox::find();
+        socket::find();
+        kq_core::hooks::all_closes_are_told();
+    }
 }
 
 /// Whether the environment variable `KQCOMPAT_PRIVATE` is `1`: the program promises that its queues

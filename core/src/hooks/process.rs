@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicI32, AtomicU32, Ordering::SeqCst};
 
-use crate::sys::linux::{fork, raw};
+use crate::sys::{fork, raw};
 
 /// The process that made the queues there are.
 static GENERATION: AtomicU32 = AtomicU32::new(0);

@@ -5,7 +5,7 @@ use std::os::fd::RawFd;
 use libc::pollfd;
 use nix::errno::Errno;
 
-use crate::sys::linux::raw::{self, Result};
+use crate::sys::raw::{self, Result};
 
 use super::front::{Delivered, Front, Time};
 use super::set::{Kind, Set, State};

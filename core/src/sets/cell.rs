@@ -12,11 +12,9 @@
 use std::os::fd::RawFd;
 use std::sync::atomic::{AtomicI32, AtomicU32, AtomicUsize, Ordering::SeqCst};
 
-use nix::errno::Errno;
-
 use crate::hooks::numbers::{self, MANY, Number};
 use crate::hooks::process::{self, Whose};
-use crate::sys::linux::{fork, hidden, raw};
+use crate::sys::{fork, poll_queue, raw};
 
 /// How many queues the threads of a process may have together; those beyond go to the kernel.
 const CELLS: usize = 4096;
@@ -83,7 +81,7 @@ impl Cell {
     pub(crate) fn open() -> Option<(&'static Cell, RawFd)> {
         process::has_queues();
         let cell = Self::claim()?;
-        let epfd = match hidden::hidden(|| raw::epoll_create1(libc::EPOLL_CLOEXEC)) {
+        let epfd = match poll_queue::open() {
             Ok(epfd) => epfd,
             Err(_) => {
                 cell.generation.store(FREE, SeqCst);
@@ -218,8 +216,7 @@ impl Cell {
         let Some(epfd) = self.hold() else { return };
         self.note(fd);
         if delete {
-            // ENOENT and EBADF say that it is not there: all the same to us.
-            let _ = raw::epoll_ctl(epfd, libc::EPOLL_CTL_DEL, fd, std::ptr::null());
+            poll_queue::delete(epfd, fd);
         }
         self.let_go();
     }
@@ -293,20 +290,9 @@ fn close_inherited(epfd: RawFd) {
     numbers::set_hidden(epfd, false);
     // A program that closed our number by a raw system call and put something else there shall keep
     // that.
-    if is_queue(epfd) {
+    if poll_queue::is_queue(epfd) {
         let _ = raw::close(epfd);
     }
-}
-
-/// Is this number an epoll descriptor?
-///
-/// A wait into memory that is not there disturbs nothing and takes nothing: an epoll descriptor says
-/// 0 or EFAULT, anything else EINVAL or EBADF.
-pub(crate) fn is_queue(fd: RawFd) -> bool {
-    let nowhere = std::ptr::without_provenance_mut(1);
-    // SAFETY: the kernel checks the pointer; nothing of ours lies at address 1.
-    let asked = unsafe { raw::epoll_pwait(fd, nowhere, 1, 0, std::ptr::null()) };
-    matches!(asked, Ok(_) | Err(Errno::EFAULT))
 }
 
 #[cfg(test)]

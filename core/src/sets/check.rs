@@ -1,9 +1,9 @@
 //! Asking the kernel about all entries, and mending what it knows better.
 
-use libc::epoll_event;
 use nix::errno::Errno;
 
-use crate::sys::linux::raw::Result;
+use crate::sys::poll_queue::Event;
+use crate::sys::raw::Result;
 
 use super::counters::{Count, count};
 use super::front::{Front, Time};
@@ -16,7 +16,7 @@ use super::wait::{about_now, now};
 pub(crate) fn full_check<F: Front>(
     set: &mut Set,
     front: &mut F,
-    events: &mut [epoll_event],
+    events: &mut [Event],
 ) -> Result<usize> {
     count(Count::FullChecks);
     let start = now();
@@ -70,7 +70,7 @@ pub(crate) fn repair<F: Front>(set: &mut Set, front: &mut F) {
 }
 
 /// Does the queue report what the kernel does not? Then a registration is of an old file.
-fn doubt_events<F: Front>(set: &mut Set, front: &mut F, events: &mut [epoll_event]) {
+fn doubt_events<F: Front>(set: &mut Set, front: &mut F, events: &mut [Event]) {
     if set.watch.queue().is_none() || !set.watch.may_change() {
         return;
     }

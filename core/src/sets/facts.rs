@@ -8,7 +8,7 @@
 use std::os::fd::RawFd;
 use std::sync::atomic::{AtomicI32, AtomicU8, AtomicU32, AtomicU64, Ordering::Relaxed};
 
-use crate::sys::linux::{fork, raw};
+use crate::sys::{fork, raw};
 
 use super::serve::Outcome;
 use super::set::{Kind, Set};

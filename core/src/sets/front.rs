@@ -4,7 +4,7 @@ use std::os::fd::RawFd;
 
 use libc::timespec;
 
-use crate::sys::linux::raw::Result;
+use crate::sys::raw::Result;
 
 use super::policy::Policy;
 use super::set::{Kind, Set};
@@ -48,7 +48,7 @@ pub(crate) trait Front {
     /// ppoll as the caller blocks, with the caller's mask.
     ///
     /// # Safety
-    /// As for [`crate::sys::linux::raw::ppoll`].
+    /// As for [`crate::sys::raw::ppoll`].
     unsafe fn ppoll(&self, fds: *mut libc::pollfd, nfds: usize, time: Time) -> Result<usize>;
 
     /// The kernel's call over all entries with another timeout than the caller's. It writes the

@@ -8,9 +8,10 @@
 //! ends it as any other registration, and one that comes back is compared with its number's file
 //! first, by EPOLL_CTL_MOD, as if it were made anew.
 
+use crate::sys::poll_queue::POLL_BITS;
+
 use super::set::{Set, State};
 use super::table::NOWHERE;
-use super::watch::POLL_BITS;
 
 /// How many stay.
 pub(crate) const LINGER: usize = 16;

@@ -5,7 +5,7 @@
 
 use std::ptr::NonNull;
 
-use crate::sys::linux::raw;
+use crate::sys::raw;
 
 pub(crate) const PAGE: usize = 4096;
 

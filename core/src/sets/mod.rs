@@ -5,9 +5,9 @@
 //! ready: its cost hardly grows with the number of descriptors. docs/poll.md has the design, and
 //! why no wake-up can be lost.
 //!
-//! The compat crates are thin readings of this module. It uses the kernel's epoll, not the queue
-//! object of the readiness view: that one allocates, and poll may be called in a handler that
-//! interrupted malloc.
+//! The compat crates are thin readings of this module. It uses the system's own queues
+//! ([`crate::sys::poll_queue`]: on Linux epoll sets), not the queue object of the readiness view:
+//! that one allocates, and poll may be called in a handler that interrupted malloc.
 
 mod ask;
 mod bits;
@@ -17,7 +17,6 @@ mod compare;
 mod counters;
 mod dense;
 pub(crate) mod facts;
-mod fit;
 mod front;
 mod linger;
 mod memory;
@@ -35,6 +34,8 @@ mod unhooked;
 mod wait;
 mod watch;
 
+/// The system's own calls, by which it is asked.
+pub use crate::sys::raw;
 pub(crate) use counters::forget_counters;
 pub use counters::{SetCounters, set_counters};
 #[cfg(any(test, feature = "test-support"))]
@@ -48,8 +49,8 @@ use std::sync::atomic::{AtomicI32, Ordering};
 
 use libc::{c_int, pollfd};
 
-use crate::sys::linux::raw::{self, Result};
 use counters::{Count, count};
+use raw::Result;
 use serve::Outcome;
 
 /// `poll(fds, nfds, ...)` - waits until a descriptor is ready; the result of poll(2) and ppoll(2).
@@ -74,7 +75,7 @@ pub unsafe fn poll<C: Calls>(fds: *mut pollfd, nfds: usize, wait: &Wait<'_, C>) 
 #[inline(never)]
 fn poll_many<C: Calls>(fds: *mut pollfd, len: usize, wait: &Wait<'_, C>) -> Result<usize> {
     wait.calls.test_cancel();
-    match thread::call(&mut poll::PollCall { fds, len, wait }) {
+    match raw::keep_errno(|| thread::call(&mut poll::PollCall { fds, len, wait })) {
         Outcome::Own(result) | Outcome::Ours(result) => result,
         Outcome::Another => wait.calls.own(),
     }
@@ -121,7 +122,7 @@ fn select_many<C: Calls>(
     wait: &Wait<'_, C>,
 ) -> (Result<usize>, AnsweredBy) {
     wait.calls.test_cancel();
-    match thread::call(&mut select::SelectCall { nfds, sets, wait }) {
+    match raw::keep_errno(|| thread::call(&mut select::SelectCall { nfds, sets, wait })) {
         Outcome::Own(result) => (result, AnsweredBy::Own),
         Outcome::Ours(result) => (result, AnsweredBy::Engine),
         Outcome::Another => (wait.calls.own(), AnsweredBy::Own),

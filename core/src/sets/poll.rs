@@ -4,7 +4,8 @@ use std::os::fd::RawFd;
 
 use libc::{pollfd, timespec};
 
-use crate::sys::linux::raw::{self, Result};
+use crate::sys::poll_queue::POLL_BITS;
+use crate::sys::raw::{self, Result};
 
 use super::compare::first_difference;
 use super::front::{Delivered, Front, SAMPLES, Time, Update, timespec_for};
@@ -13,7 +14,6 @@ use super::policy::Policy;
 use super::set::{Kind, Set, State};
 use super::table::NOWHERE;
 use super::wait::{Calls, Wait};
-use super::watch::POLL_BITS;
 
 /// So many entries may have changed before it is asked whether this is another set.
 const NOTICE: usize = 16;

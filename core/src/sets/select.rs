@@ -8,7 +8,7 @@ use std::os::fd::RawFd;
 use libc::{c_int, c_void, timespec};
 use nix::errno::Errno;
 
-use crate::sys::linux::raw::{self, Result};
+use crate::sys::raw::{self, Result};
 
 use super::bits::{bits_of, is_set, zero};
 use super::compare::first_difference;
@@ -56,15 +56,32 @@ impl<C: Calls> SelectCall<'_, C> {
         if self.sets[set].is_null() || word >= self.words() {
             return 0;
         }
+        let at = self.sets[set].wrapping_add(word);
+        if self.is_half(word) {
+            // SAFETY: see above.
+            return u64::from(unsafe { at.cast::<u32>().read_unaligned() }) & self.mask(word);
+        }
         // SAFETY: see above.
-        unsafe { self.sets[set].add(word).read_unaligned() & self.mask(word) }
+        unsafe { at.read_unaligned() & self.mask(word) }
+    }
+
+    /// Is this the last word, and the caller has half of it? Where an fd_set is made of words of 32
+    /// bits.
+    #[inline]
+    fn is_half(&self, word: usize) -> bool {
+        raw::FD_MASK_BITS == 32 && word + 1 == self.words() && matches!(self.nfds % 64, 1..=32)
     }
 
     #[inline]
     fn write(&self, set: usize, word: usize, value: u64) {
         debug_assert!(word < self.words());
+        let at = self.sets[set].wrapping_add(word);
+        if self.is_half(word) {
+            // SAFETY: as in `read`.
+            return unsafe { at.cast::<u32>().write_unaligned(value as u32) };
+        }
         // SAFETY: as in `read`.
-        unsafe { self.sets[set].add(word).write_unaligned(value) }
+        unsafe { at.write_unaligned(value) }
     }
 
     /// All three bitmaps' words, merged: the numbers that are in any of them.

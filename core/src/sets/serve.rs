@@ -6,10 +6,8 @@
 //!     -> sleep on both for at most T -> sleep in the kernel's own call over all
 //! ```
 
-use libc::epoll_event;
-
-use crate::hooks;
-use crate::sys::linux::raw::Result;
+use crate::sys::poll_queue::Event;
+use crate::sys::raw::Result;
 
 use super::check::full_check;
 use super::counters::{Count, count};
@@ -19,6 +17,7 @@ use super::set::Set;
 use super::sleep::sleep;
 use super::take::{Taken, take};
 use super::wait::{about_now, nanos};
+use super::watch;
 
 /// Who answered.
 #[derive(Debug)]
@@ -35,12 +34,12 @@ pub(crate) enum Outcome {
 ///
 /// Frames from here to the call that blocks own nothing that needs a drop: a cancelled thread
 /// unwinds through them, and leaves a set that is consistent.
-pub(crate) fn serve<F: Front>(set: &mut Set, front: &mut F, events: &mut [epoll_event]) -> Outcome {
+pub(crate) fn serve<F: Front>(set: &mut Set, front: &mut F, events: &mut [Event]) -> Outcome {
     let policy = policy::policy();
     if set.dense > 0 && policy == Policy::Default {
         return hand_over_dense(set, front);
     }
-    if set.watch.once && hooks::are_complete() && set.watch.may_change() {
+    if set.watch.once && !watch::once() && set.watch.may_change() {
         // From now on closes are told.
         set.rebuild(false);
     }
@@ -65,12 +64,7 @@ pub(crate) fn serve<F: Front>(set: &mut Set, front: &mut F, events: &mut [epoll_
     outcome
 }
 
-fn choose<F: Front>(
-    set: &mut Set,
-    front: &mut F,
-    policy: Policy,
-    events: &mut [epoll_event],
-) -> Outcome {
+fn choose<F: Front>(set: &mut Set, front: &mut F, policy: Policy, events: &mut [Event]) -> Outcome {
     let (timeout, masked) = front.timeout();
     let immediate = timeout.is_some_and(|t| nanos(t) == 0);
     if set.broken {

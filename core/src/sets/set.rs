@@ -2,6 +2,8 @@
 
 use std::os::fd::RawFd;
 
+use crate::sys::poll_queue::POLL_BITS;
+
 use super::cell::Notes;
 use super::counters::{Count, count};
 use super::linger::LINGER;
@@ -10,7 +12,7 @@ use super::policy::Policy;
 use super::table::NOWHERE;
 use super::unhooked::QUIET;
 use super::wait::Nanos;
-use super::watch::{Enrolled, POLL_BITS, Watch};
+use super::watch::{Enrolled, Watch};
 
 /// Calls that an entry must have been there for before it is registered: one that is new at each
 /// call never is.
@@ -106,7 +108,7 @@ pub(crate) enum State {
 }
 
 impl Asked {
-    const UNFIT: u16 = 0x4000;
+    const UNFIT: u16 = 0x1000;
     const FIRED: u16 = 0x8000;
 
     pub(crate) fn bits(&self) -> u16 {
@@ -150,6 +152,8 @@ impl Asked {
         }
     }
 }
+
+const _: () = assert!(POLL_BITS & (Asked::UNFIT | Asked::FIRED) == 0);
 
 // SAFETY: integers.
 unsafe impl Zeroed for Asked {}

@@ -1,7 +1,8 @@
 //! Sleeping: on the queue and those asked by number for at most T, then in the kernel's own call.
 
-use libc::epoll_event;
 use nix::errno::Errno;
+
+use crate::sys::poll_queue::Event;
 
 use super::check::{full_check, repair, repair_all};
 use super::counters::{Count, count};
@@ -17,7 +18,7 @@ pub(crate) fn sleep<F: Front>(
     set: &mut Set,
     front: &mut F,
     policy: Policy,
-    events: &mut [epoll_event],
+    events: &mut [Event],
     timeout: Option<Nanos>,
 ) -> Outcome {
     let start = now();

@@ -1,6 +1,6 @@
 //! Taking what the queue has.
 
-use libc::epoll_event;
+use crate::sys::poll_queue::{self, Event};
 
 use super::counters::{Count, count};
 use super::front::{Delivered, Front, Time};
@@ -24,7 +24,7 @@ pub(crate) fn take<F: Front>(
     front: &mut F,
     policy: Policy,
     limit: usize,
-    events: &mut [epoll_event],
+    events: &mut [Event],
     results: &mut usize,
 ) -> Taken {
     let all = policy == Policy::RegisterAtFirstSight;
@@ -73,7 +73,7 @@ pub(crate) fn take<F: Front>(
                 set.watch.drop(slot);
                 continue;
             }
-            match front.deliver(set, index, event.events as u16) {
+            match front.deliver(set, index, poll_queue::bits(event)) {
                 Delivered::Results(more) => *results += more,
                 Delivered::Again => again = true,
                 Delivered::Nothing => {

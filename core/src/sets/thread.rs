@@ -7,12 +7,11 @@
 use std::cell::Cell as Slot;
 use std::ffi::c_void;
 use std::ptr::null_mut;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering, compiler_fence};
-
-use libc::epoll_event;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering, compiler_fence};
 
 use crate::hooks::process::{self, Whose};
-use crate::sys::linux::{fork, raw};
+use crate::sys::poll_queue::{Event, NO_EVENT};
+use crate::sys::{fork, raw};
 
 use super::cell;
 use super::counters::{Count, count};
@@ -47,7 +46,7 @@ struct Thread {
     proven: [(usize, usize); RANGES],
     /// For who looks from outside.
     facts: Option<&'static Facts>,
-    events: [epoll_event; EVENTS],
+    events: [Event; EVENTS],
 }
 
 /// The thread is at its end.
@@ -58,7 +57,7 @@ thread_local! {
 }
 
 /// The pthread key plus one; 0 before there is one.
-static KEY: AtomicU32 = AtomicU32::new(0);
+static KEY: AtomicUsize = AtomicUsize::new(0);
 
 /// Serves a call by one of the thread's sets, or has the kernel serve it.
 pub(super) fn call<F: Front>(front: &mut F) -> Outcome {
@@ -79,12 +78,13 @@ pub fn prepare() -> bool {
     if KEY.load(Ordering::Acquire) != 0 {
         return true;
     }
+    raw::prepare();
     let mut key = 0;
     // SAFETY: `key` is ours; the destructor takes what `enter` sets.
     if unsafe { libc::pthread_key_create(&mut key, Some(thread_ends)) } != 0 {
         return false;
     }
-    if KEY.compare_exchange(0, key + 1, Ordering::AcqRel, Ordering::Acquire).is_err() {
+    if KEY.compare_exchange(0, key as usize + 1, Ordering::AcqRel, Ordering::Acquire).is_err() {
         // SAFETY: made above, and known to nobody else.
         unsafe { libc::pthread_key_delete(key) };
     }
@@ -135,10 +135,10 @@ fn begin() -> Option<*mut Thread> {
             seen: [0; SEEN],
             proven: [(0, 0); RANGES],
             facts: facts::claim(),
-            events: [epoll_event { events: 0, u64: 0 }; EVENTS],
+            events: [NO_EVENT; EVENTS],
         });
     }
-    let key = KEY.load(Ordering::Acquire) - 1;
+    let key = (KEY.load(Ordering::Acquire) - 1) as libc::pthread_key_t;
     // SAFETY: the key exists. Keys made early have their place in the thread's own block: this
     // allocates nothing.
     if unsafe { libc::pthread_setspecific(key, thread.cast_const().cast()) } != 0 {
@@ -321,8 +321,7 @@ impl Thread {
         let (begin, end) = pages(range);
         let begin = std::ptr::without_provenance_mut(begin);
         // SAFETY: populating pages changes nothing that is in them.
-        let shown =
-            unsafe { raw::madvise(begin, end - begin.addr(), libc::MADV_POPULATE_WRITE).is_ok() };
+        let shown = unsafe { raw::populate(begin, end - begin.addr()) }.is_ok();
         if shown {
             self.learn(range);
         }

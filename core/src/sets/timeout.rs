@@ -4,7 +4,7 @@ use libc::{timespec, timeval};
 use nix::errno::Errno;
 
 use super::wait::{Nanos, nanos, now, timespec_of};
-use crate::sys::linux::raw::Result;
+use crate::sys::raw::Result;
 
 /// A timeout of select that has begun to run.
 #[derive(Clone, Copy, Debug)]
@@ -23,8 +23,8 @@ impl SelectTimeout {
             return Err(Errno::EINVAL);
         }
         let timeout = timespec {
-            tv_sec: time.tv_sec.saturating_add(time.tv_usec / 1_000_000),
-            tv_nsec: time.tv_usec % 1_000_000 * 1000,
+            tv_sec: time.tv_sec.saturating_add((time.tv_usec / 1_000_000) as _),
+            tv_nsec: (time.tv_usec % 1_000_000 * 1000) as _,
         };
         // A timeout of zero has nothing left at any time, and needs no clock.
         let end = if nanos(timeout) == 0 { 0 } else { now().saturating_add(nanos(timeout)) };
@@ -40,7 +40,7 @@ impl SelectTimeout {
     pub fn left(&self) -> timeval {
         let left = if self.end == 0 { 0 } else { self.end.saturating_sub(now()) };
         let left = timespec_of(left);
-        timeval { tv_sec: left.tv_sec, tv_usec: left.tv_nsec / 1000 }
+        timeval { tv_sec: left.tv_sec, tv_usec: (left.tv_nsec / 1000) as _ }
     }
 }
 

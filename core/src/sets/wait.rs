@@ -2,7 +2,7 @@
 
 use libc::{c_int, c_void, pollfd, sigset_t, timespec};
 
-use crate::sys::linux::raw::{self, Result};
+use crate::sys::raw::{self, Result};
 
 /// How a caller blocks. The C libraries do it through libc's functions, which are cancellation
 /// points; nothing that needs to be dropped is alive while one of these runs.
@@ -100,7 +100,7 @@ pub(crate) fn now() -> Nanos {
 /// The time at the last tick: some milliseconds old, for a fifth of the price.
 #[inline]
 pub(crate) fn about_now() -> Nanos {
-    read_clock(libc::CLOCK_MONOTONIC_COARSE)
+    read_clock(raw::COARSE_CLOCK)
 }
 
 /// No time at all.

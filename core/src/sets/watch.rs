@@ -1,23 +1,21 @@
 //! One private queue and its registrations.
 
 use std::os::fd::RawFd;
-use std::ptr::null;
-
-use nix::errno::Errno;
 
 use crate::hooks::process::{self, Whose};
 use crate::hooks::{self, numbers};
-use crate::sys::linux::raw;
+use crate::sys::poll_queue::{self, Event, Wanted};
+use crate::sys::raw;
 
-use super::cell::{self, Cell, Notes};
+use super::cell::{Cell, Notes};
 use super::counters::{self, Count};
-use super::fit::is_fit;
 use super::set::{Asked, State};
 use super::table::{Slot, Table};
 
-/// poll's own bits (POLLNVAL is the kernel's alone to set): others must not reach a registration,
-/// where they would mean something else. 0x2000 is POLLRDHUP.
-pub(crate) const POLL_BITS: u16 = 0x27df;
+/// Are registrations to be armed once (see [`super::unhooked`])?
+pub(crate) fn once() -> bool {
+    poll_queue::ALWAYS_ONCE || !hooks::are_complete()
+}
 
 /// See the module.
 #[derive(Debug)]
@@ -82,7 +80,7 @@ impl Watch {
             counters::count(Count::Queues);
             self.cell = Some(cell);
             self.epfd = epfd;
-            self.once = !hooks::are_complete();
+            self.once = once();
         }
         true
     }
@@ -125,7 +123,7 @@ impl Watch {
         let Some(cell) = self.cell else { return Enrolled::NoQueue };
         let Some(number) = numbers::take(fd, cell.id()) else { return Enrolled::Later };
         let has_fired = asked.state() == State::Fired;
-        if !has_fired && !is_fit(fd) {
+        if !has_fired && !poll_queue::is_fit(fd, bits) {
             return Enrolled::Unfit;
         }
         self.serial = self.serial.wrapping_add(1);
@@ -134,20 +132,16 @@ impl Watch {
         let Some(slot) = self.table.insert(Slot { fd, index, serial, bits, generation }) else {
             return Enrolled::Unfit;
         };
+        let wanted = self.wanted(slot);
         let added = if has_fired {
-            self.control(libc::EPOLL_CTL_MOD, slot)
+            poll_queue::arm(self.epfd, &wanted)
         } else {
-            match self.control(libc::EPOLL_CTL_ADD, slot) {
-                // A registration of ours that is not armed, or could not be deleted, of the same
-                // file.
-                Err(Errno::EEXIST) => self.control(libc::EPOLL_CTL_MOD, slot),
-                other => other,
-            }
+            poll_queue::add(self.epfd, &wanted)
         };
         if added.is_err() {
             self.table.remove(slot);
             return match has_fired {
-                _ if !cell::is_queue(self.epfd) => Enrolled::Lost,
+                _ if !poll_queue::is_queue(self.epfd) => Enrolled::Lost,
                 true => Enrolled::Another,
                 false => Enrolled::Unfit,
             };
@@ -162,15 +156,12 @@ impl Watch {
         Enrolled::Yes
     }
 
-    /// epoll_ctl on a slot's descriptor, with the slot and its serial as the token.
-    fn control(&mut self, op: i32, slot: u32) -> raw::Result<()> {
+    /// A slot's registration, with the slot and its serial as the token.
+    fn wanted(&mut self, slot: u32) -> Wanted {
+        let once = self.once;
         let s = self.table.slot(slot);
-        let once = if self.once { libc::EPOLLONESHOT as u32 } else { 0 };
-        let event = libc::epoll_event {
-            events: u32::from(s.bits & POLL_BITS) | once,
-            u64: u64::from(slot) | u64::from(s.serial) << 32,
-        };
-        raw::epoll_ctl(self.epfd, op, s.fd, &event)
+        let token = u64::from(slot) | u64::from(s.serial) << 32;
+        Wanted { fd: s.fd, bits: s.bits, token, once }
     }
 
     /// Was the number neither closed since it was registered, nor is it being closed now?
@@ -183,7 +174,7 @@ impl Watch {
     /// be addressed: it is told by its serial if it ever fires.
     pub(crate) fn drop(&mut self, slot: u32) {
         let fd = self.table.slot(slot).fd;
-        let _ = raw::epoll_ctl(self.epfd, libc::EPOLL_CTL_DEL, fd, null());
+        poll_queue::delete(self.epfd, fd);
         self.forget(slot);
     }
 
@@ -200,35 +191,30 @@ impl Watch {
     /// registered any more: it was closed unseen, and may be another file.
     #[must_use]
     pub(crate) fn modify(&mut self, slot: u32, bits: u16) -> bool {
-        self.table.slot(slot).bits = bits;
-        self.control(libc::EPOLL_CTL_MOD, slot).is_ok()
+        let before = std::mem::replace(&mut self.table.slot(slot).bits, bits);
+        poll_queue::modify(self.epfd, &self.wanted(slot), before).is_ok()
     }
 
     /// Is the number still the file that was registered?
     #[must_use]
     pub(crate) fn verify(&mut self, slot: u32) -> bool {
-        self.control(libc::EPOLL_CTL_MOD, slot).is_ok()
+        let wanted = self.wanted(slot);
+        poll_queue::modify(self.epfd, &wanted, wanted.bits).is_ok()
     }
 
     /// Takes what is ready, without waiting.
     ///
     /// # Errors
-    /// Those of epoll_wait(2), which say that the descriptor is not our queue.
+    /// Those which say that the descriptor is not our queue.
     #[inline]
-    pub(crate) fn ready<'a>(
-        &self,
-        events: &'a mut [libc::epoll_event],
-    ) -> raw::Result<&'a [libc::epoll_event]> {
-        let room = events.len() as i32;
-        // SAFETY: `events` is borrowed mutably and has `room` places.
-        let count = unsafe { raw::epoll_wait(self.epfd, events.as_mut_ptr(), room, 0) }?;
-        Ok(&events[..count])
+    pub(crate) fn ready<'a>(&self, events: &'a mut [Event]) -> raw::Result<&'a [Event]> {
+        poll_queue::ready(self.epfd, events)
     }
 
     /// The slot that an event is of; None where its registration is over.
     #[inline]
-    pub(crate) fn slot_of(&mut self, event: &libc::epoll_event) -> Option<u32> {
-        let token = event.u64;
+    pub(crate) fn slot_of(&mut self, event: &Event) -> Option<u32> {
+        let token = poll_queue::token(event);
         let (number, serial) = (token as u32, (token >> 32) as u32);
         let slot = self.table.get(number)?;
         (slot.fd >= 0 && slot.serial == serial).then_some(number)

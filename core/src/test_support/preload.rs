@@ -63,10 +63,11 @@ pub fn policy() -> String {
     POLICIES[crate::sets::policy() as usize].to_owned()
 }
 
-/// Is a library preloaded that has poll and select? Else this process's own copy of the engine is
+/// Is a library preloaded that has poll or select? Else this process's own copy of the engine is
 /// what is tested.
 pub fn is_preloaded() -> bool {
-    std::env::var_os("LD_PRELOAD").is_some()
+    let preloaded = std::env::var("LD_PRELOAD").unwrap_or_default();
+    ["libkqcompat_poll.so", "libkqcompat_select.so"].iter().any(|name| preloaded.contains(name))
 }
 
 /// Adds each rule under each policy, as `prefix::policy::id_name`, for a Rust crate of this

@@ -159,6 +159,14 @@ pub enum Promise {
     Late,
 }
 
+impl Promise {
+    /// What is promised to a program that tells of its closes. A native kqueue may not tell what poll
+    /// would (a socket that was never connected is hung up, to Linux's poll): that is found out like a
+    /// close that nobody told of.
+    pub const WHERE_CLOSES_ARE_TOLD: Self =
+        if cfg!(kqcompat_native) { Self::Late } else { Self::Exact };
+}
+
 /// The kernel's call, and the one under test.
 #[derive(Clone, Copy, Debug)]
 pub struct Pair {

@@ -31,6 +31,22 @@ pub type Result<T> = std::result::Result<T, Errno>;
 /// mask (signal(7): 64 signals on every architecture we build for).
 pub const SIGSET_BYTES: usize = 8;
 
+/// How many bits a word of an fd_set has.
+pub const FD_MASK_BITS: usize = 64;
+
+/// Runs `work`: a system call of ours leaves errno alone.
+#[inline]
+pub fn keep_errno<T>(work: impl FnOnce() -> T) -> T {
+    work()
+}
+
+/// The monotonic clock at its last tick.
+pub const COARSE_CLOCK: libc::clockid_t = libc::CLOCK_MONOTONIC_COARSE;
+
+/// Nothing has to be looked for: these are system calls.
+#[inline]
+pub fn prepare() {}
+
 /// Turns the register value that a system call left into a result.
 #[inline]
 fn check(value: usize) -> Result<usize> {
@@ -430,6 +446,19 @@ pub unsafe fn madvise(addr: *mut c_void, len: usize, advice: c_int) -> Result<()
     // SAFETY: the caller's promise.
     check(unsafe { syscall3(Sysno::madvise as usize, addr as usize, len, advice as usize) })
         .map(drop)
+}
+
+/// Has the kernel make memory ready to be written, which changes nothing that is in it; an error
+/// where poll would say EFAULT (Linux 5.14, before that always).
+///
+/// # Safety
+/// As for [`madvise`].
+///
+/// # Errors
+/// Those of madvise(2).
+pub unsafe fn populate(addr: *mut c_void, len: usize) -> Result<()> {
+    // SAFETY: the caller's promise.
+    unsafe { madvise(addr, len, libc::MADV_POPULATE_WRITE) }
 }
 
 /// `mmap` of `len` bytes of private, anonymous, writable memory, filled with zeros.

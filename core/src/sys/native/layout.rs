@@ -61,6 +61,12 @@ pub(crate) struct Raw {
     ext: [u64; 4],
 }
 
+impl Raw {
+    /// Nothing: room for an event.
+    // SAFETY: integers, of which zero is a value.
+    pub(crate) const NONE: Self = unsafe { std::mem::zeroed() };
+}
+
 impl From<Plain> for Raw {
     #[allow(clippy::unnecessary_cast, reason = "the types are another system's elsewhere")]
     fn from(plain: Plain) -> Self {

@@ -3,16 +3,29 @@
 //!
 //! Nothing but those two symbols is assumed of what lies beneath.
 
+#[cfg(not(target_os = "linux"))]
+mod fit;
+#[cfg(not(target_os = "linux"))]
+pub(crate) mod fork;
 #[cfg(kqcompat_native)]
 pub(crate) mod kqueue;
 #[cfg(kqcompat_native)]
 mod layout;
+#[cfg(target_os = "macos")]
+mod macos;
+#[cfg(kqcompat_native)]
+pub(crate) mod poll_queue;
+#[cfg(kqcompat_native)]
+pub mod raw;
 #[cfg(kqcompat_native)]
 pub(crate) mod readiness;
 // The pure ones are tested on Linux too.
 mod system;
 mod translate;
 
+/// Which descriptors behave is the system's.
+#[cfg(all(kqcompat_native, target_os = "linux"))]
+use crate::sys::linux::fit;
 #[cfg(kqcompat_native)]
 use std::os::fd::RawFd;
 

@@ -8,12 +8,12 @@
 //! Level knotes keep the queue's descriptor readable exactly while there is an event, for whoever
 //! polls it or nests it.
 
-mod apply;
+pub(super) mod apply;
 mod batch;
 mod bits;
 mod ctl;
 mod instance;
-mod interest;
+pub(super) mod interest;
 mod kind;
 mod mask;
 mod nesting;
@@ -26,6 +26,8 @@ use libc::c_int;
 use nix::errno::Errno;
 
 use crate::epoll_abi as e;
+
+use super::raw::keep_errno;
 
 pub use ctl::epoll_ctl;
 pub use instance::{counters, counters_of, forget as closed};
@@ -45,12 +47,4 @@ pub fn epoll_create1(flags: c_int) -> Result<RawFd, Errno> {
         super::set_close_on_exec(fd, flags & e::EPOLL_CLOEXEC != 0);
         Ok(fd)
     })
-}
-
-/// What the calls beneath leave in errno on their way is nobody's business where all goes well.
-fn keep_errno<T>(work: impl FnOnce() -> Result<T, Errno>) -> Result<T, Errno> {
-    let errno = Errno::last_raw();
-    let result = work();
-    Errno::set_raw(errno);
-    result
 }

@@ -8,7 +8,7 @@
 
 use std::os::fd::RawFd;
 
-use crate::sys::linux::raw;
+use super::raw;
 
 /// Protocols of INET sockets that poll with the socket's own wait queue. (SMC, which runs over
 /// AF_INET too, changes its socket's when it falls back to TCP.)

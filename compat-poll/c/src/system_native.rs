@@ -1,0 +1,7 @@
+//! The system's own calls, which core finds behind ours.
+
+pub(crate) use kq_core::sets::RawCalls as Libc;
+pub(crate) use kq_core::sets::raw::{poll, ppoll};
+
+/// `sets::prepare` has them found.
+pub(crate) fn find() {}
