@@ -38,7 +38,7 @@ const fn suite(
     Suite { layout, package, test, filter }
 }
 
-const SUITES: [Suite; 13] = [
+const SUITES: [Suite; 14] = [
     suite(Layout::FreeBsd, "compat-epoll", "portable", ""),
     suite(Layout::FreeBsd, "compat-epoll", "rules", "compat::"),
     suite(Layout::FreeBsd, "compat-epoll", "nix_api", ""),
@@ -46,8 +46,9 @@ const SUITES: [Suite; 13] = [
     suite(Layout::FreeBsd, "compat-epoll-c", "library", "preloaded::"),
     suite(Layout::FreeBsd, "compat-poll", "rust", ""),
     suite(Layout::FreeBsd, "compat-poll", "nix_api", ""),
+    suite(Layout::FreeBsd, "compat-poll-c", "poll", ""),
     suite(Layout::FreeBsd, "compat-select", "rust", ""),
-    suite(Layout::FreeBsd, "compat-select", "nix_api", ""),
+    suite(Layout::FreeBsd, "compat-select-c", "select", ""),
     suite(Layout::NetBsd, "compat-epoll", "portable", ""),
     suite(Layout::NetBsd, "compat-epoll", "rules", "compat::"),
     suite(Layout::NetBsd, "compat-poll", "rust", "untold::default"),

@@ -248,7 +248,10 @@ pub fn compare_programs(cases: u32, pairs: &[Pair]) {
     }
     // strict serves nothing where an entry is asked by number, as one mostly is here.
     match policy().as_str() {
-        "default" | "register" => assert!(counter("served") > 0 && counter("reused") > 0),
+        "default" | "register" => {
+            // Closes were met: by a note or a comparison, or by an event of what nobody knows any more.
+            assert!(counter("served") > 0 && counter("reused") + counter("stale") > 0);
+        }
         "off" => assert_eq!(counter("served"), 0),
         _ => {}
     }
