@@ -3,7 +3,7 @@
 use std::process::Command;
 
 use anyhow::{Context, Result};
-use nix::sched::{CpuSet, sched_setaffinity};
+use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::unistd::Pid;
 
@@ -83,6 +83,12 @@ pub(crate) fn pin(cpus: &[usize]) -> Result<()> {
         set.set(cpu).with_context(|| format!("CPU {cpu}"))?;
     }
     sched_setaffinity(Pid::from_raw(0), &set).with_context(|| format!("pinning to CPU {cpus:?}"))
+}
+
+/// The CPUs that the calling thread may run on.
+pub(crate) fn allowed() -> Result<Vec<usize>> {
+    let set = sched_getaffinity(Pid::from_raw(0)).context("the CPUs that are allowed")?;
+    Ok((0..CpuSet::count()).filter(|&cpu| set.is_set(cpu) == Ok(true)).collect())
 }
 
 #[cfg(test)]

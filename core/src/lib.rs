@@ -28,6 +28,8 @@ mod kqueue;
 pub mod next;
 #[cfg(not(kqcompat_native))]
 mod ring;
+#[cfg(not(kqcompat_native))]
+mod selective;
 #[cfg_attr(
     kqcompat_native,
     allow(dead_code, unused_imports, unreachable_pub, reason = "some is for stats alone")
@@ -52,6 +54,8 @@ pub use kqueue::Kqueue;
 pub use nix::errno::Errno;
 #[cfg(not(kqcompat_native))]
 pub use ring::{Batch, Ring};
+#[cfg(not(kqcompat_native))]
+pub use selective::{Cpus, Places, Selective, SelectiveCounts};
 #[cfg(kqcompat_native)]
 pub use sys::native::kqueue::Kqueue;
 #[cfg(not(kqcompat_native))]

@@ -46,6 +46,11 @@ fn threads_scan_one_queue() {
 }
 
 #[test]
+fn requests_are_answered_where_they_came_to() {
+    prints("kqueue_selective", "800 requests answered\n");
+}
+
+#[test]
 fn every_file_and_test_that_the_page_names_is_there() {
     let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
     let page = std::fs::read_to_string(root.join("docs/ancestors.md")).unwrap();

@@ -7,6 +7,7 @@ mod last_check;
 mod min;
 mod names;
 mod ring;
+mod selective;
 mod threads;
 mod wake_one;
 
@@ -53,6 +54,8 @@ pub(crate) enum Part {
     Names,
     /// Waits and triggers from several threads
     Threads,
+    /// The thread on the data's CPU is woken
+    Selective,
     /// The web server
     Web,
 }
@@ -63,7 +66,7 @@ pub(crate) fn run(ctx: &Ctx, args: &AncestorsArgs) -> Result<Bench> {
     let mut bench = Bench::new("ancestors", about);
     ctx.begin("ancestors", 0);
     type Rows = fn(&Ctx, &AncestorsArgs, &mut Bench) -> Result<()>;
-    let parts: [(Part, Rows); 8] = [
+    let parts: [(Part, Rows); 9] = [
         (Part::Ring, ring::run),
         (Part::WakeOne, wake_one::run),
         (Part::Min, min::run),
@@ -71,6 +74,7 @@ pub(crate) fn run(ctx: &Ctx, args: &AncestorsArgs) -> Result<Bench> {
         (Part::Aio, aio::run),
         (Part::Names, names::run),
         (Part::Threads, threads::run),
+        (Part::Selective, selective::run),
         (Part::Web, http::run),
     ];
     let chosen = |part| args.parts.is_empty() || args.parts.contains(&part);

@@ -12,7 +12,7 @@ use crate::kqueue::Kqueue;
 
 mod buffer;
 mod raw;
-mod sync;
+pub(crate) mod sync;
 mod turns;
 
 pub use raw::RawRing;

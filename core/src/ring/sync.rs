@@ -19,8 +19,9 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Waits to be notified, at most until then.
+/// Waits to be notified, at most until then. (The mutex is that of the guard.)
 pub(crate) fn wait<'a, T>(
+    _mutex: &'a Mutex<T>,
     condvar: &Condvar,
     guard: MutexGuard<'a, T>,
     until: Option<Deadline>,

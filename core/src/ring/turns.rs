@@ -60,7 +60,7 @@ impl<T> Turns<T> {
                 return Turn::GiveUp;
             }
             state.followers += 1;
-            state = wait(&self.turn, state, until);
+            state = wait(&self.state, &self.turn, state, until);
             state.followers -= 1;
         }
     }

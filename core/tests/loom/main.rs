@@ -21,6 +21,16 @@ mod ring {
     mod models;
 }
 
+#[allow(unreachable_pub, reason = "what it counts is public in the crate")]
+mod selective {
+    use super::ring::sync;
+
+    #[path = "../../../src/selective/hand_over.rs"]
+    mod hand_over;
+
+    mod models;
+}
+
 mod queue {
     mod sync;
 

@@ -1,4 +1,4 @@
-//! loom's synchronisation in the shape of `src/ring/sync.rs`. Time does not pass.
+//! loom's synchronisation in the shape of `src/ring/sync.rs`.
 
 use loom::sync::MutexGuard;
 
@@ -16,10 +16,16 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap()
 }
 
+/// Time runs out at any moment, if at all.
 pub(crate) fn wait<'a, T>(
+    mutex: &'a Mutex<T>,
     condvar: &Condvar,
     guard: MutexGuard<'a, T>,
-    _until: Option<Deadline>,
+    until: Option<Deadline>,
 ) -> MutexGuard<'a, T> {
+    if until.is_some() {
+        drop(guard);
+        return lock(mutex);
+    }
     condvar.wait(guard).unwrap()
 }
