@@ -11,6 +11,7 @@ use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
 
 use common::*;
 use kq_core::EventFilter::{EVFILT_READ, EVFILT_WRITE};
+use kq_core::test_support::sys;
 use kq_core::{Errno, EvFlags, FilterFlag, KEvent, Kqueue};
 
 const EOF: EvFlags = EvFlags::EV_EOF;
@@ -131,7 +132,7 @@ fn what_was_sent_before_the_end_is_counted() {
 }
 
 #[test]
-fn an_eventfd_tells_its_counter_and_a_timerfd_its_expirations() {
+fn an_eventfd_tells_its_counter() {
     // SAFETY: takes no pointer.
     let eventfd = own(unsafe { libc::eventfd(41, libc::EFD_CLOEXEC) });
     assert_eq!(to_read(&eventfd), 41);
@@ -141,21 +142,27 @@ fn an_eventfd_tells_its_counter_and_a_timerfd_its_expirations() {
     file.write_all(&(u64::MAX - 1 - 5).to_ne_bytes()).unwrap();
     assert_eq!(room(&eventfd), 5);
     assert_eq!(to_read(&eventfd), isize::MAX);
+}
 
-    let clock = libc::CLOCK_MONOTONIC;
-    // SAFETY: takes no pointer.
-    let timerfd = own(unsafe { libc::timerfd_create(clock, libc::TFD_CLOEXEC) });
-    let millisecond = libc::timespec { tv_sec: 0, tv_nsec: 1_000_000 };
-    let spec = libc::itimerspec { it_interval: millisecond, it_value: millisecond };
-    let none = std::ptr::null_mut();
-    // SAFETY: one timer's setting, to be read.
-    assert_eq!(unsafe { libc::timerfd_settime(timerfd.as_raw_fd(), 0, &spec, none) }, 0);
-    std::thread::sleep(std::time::Duration::from_millis(20));
-    let expirations = to_read(&timerfd);
-    assert!(expirations >= 19);
-    let mut count = [0; 8];
-    File::from(timerfd).read_exact(&mut count).unwrap();
-    assert!(i64::from_ne_bytes(count) >= expirations as i64, "asking takes none away");
+/// The kernel counts a periodic timer's expirations, and lets it go on, when it is read or asked for its
+/// time: to ask it would be a new edge for all who watch it.
+#[test]
+fn a_periodic_timerfd_is_told_once_until_it_is_read() {
+    let timerfd = sys::timerfd().unwrap();
+    let kq = Kqueue::new().unwrap();
+    let watch = change(&timerfd, EVFILT_READ, ADD | CLEAR, NONE, 0);
+    apply(&kq, &[watch]).unwrap();
+    for _ in 0..3 {
+        sys::arm_timer(timerfd.as_raw_fd(), 1_000_000, 1_000_000).unwrap();
+        assert_eq!(one(&kq, SOON).data(), 1);
+        let some_periods = libc::timespec { tv_sec: 0, tv_nsec: 30_000_000 };
+        assert_eq!(take(&kq, Some(some_periods)).len(), 0, "asking has started it again");
+        let count = sys::read(timerfd.as_raw_fd(), 8).unwrap();
+        assert!(i64::from_ne_bytes(count.try_into().unwrap()) >= 30);
+        assert_eq!(one(&kq, SOON).data(), 1, "it goes on");
+        sys::arm_timer(timerfd.as_raw_fd(), 0, 0).unwrap();
+        take(&kq, NOW);
+    }
 }
 
 #[test]

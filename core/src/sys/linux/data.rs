@@ -46,16 +46,14 @@ impl Kind {
 /// Bytes (or what takes their place) that can be read.
 ///
 /// A listening socket: the connections that wait to be accepted; a datagram socket: the size of the
-/// first datagram; an eventfd: its counter; a timerfd: its expirations; a signalfd: one signal's
-/// bytes. Where the kernel does not say, 1: something is there.
+/// first datagram; an eventfd: its counter; a timerfd: the expirations that the kernel has counted, which
+/// of a periodic one is 1 until it is read; a signalfd: one signal's bytes. Where the kernel does not
+/// say, 1: something is there.
 pub(crate) fn readable(fd: RawFd, kind: Kind) -> i64 {
     let count = match kind {
         Kind::Eventfd => return fdinfo(fd, b"eventfd-count:", 16).map_or(1, clamped),
-        Kind::Timerfd => {
-            // Has the kernel count what has expired since it last woke.
-            let _ = raw::timerfd_gettime(fd);
-            return fdinfo(fd, b"ticks:", 10).map_or(1, clamped);
-        }
+        // (timerfd_gettime(2) would have it count the rest, and go on: a new edge for all who watch it.)
+        Kind::Timerfd => return fdinfo(fd, b"ticks:", 10).map_or(1, clamped),
         Kind::Signalfd => return size_of::<libc::signalfd_siginfo>() as i64,
         _ => raw::ioctl_int(fd, libc::FIONREAD),
     };

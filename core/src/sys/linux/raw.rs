@@ -391,21 +391,6 @@ pub fn timerfd_settime(fd: RawFd, flags: c_int, new: &libc::itimerspec) -> Resul
     .map(drop)
 }
 
-/// `timerfd_gettime(fd)`.
-///
-/// # Errors
-/// Those of timerfd_gettime(2).
-#[inline]
-pub fn timerfd_gettime(fd: RawFd) -> Result<libc::itimerspec> {
-    let mut spec = std::mem::MaybeUninit::<libc::itimerspec>::uninit();
-    // SAFETY: the kernel fills one struct itimerspec, whose layout libc's type has.
-    check(unsafe {
-        syscall2(Sysno::timerfd_gettime as usize, fd as usize, spec.as_mut_ptr() as usize)
-    })?;
-    // SAFETY: the call succeeded, so the struct is filled.
-    Ok(unsafe { spec.assume_init() })
-}
-
 /// `getpid()`, never cached: a vfork child shares our memory but not our number.
 #[inline]
 pub fn getpid() -> libc::pid_t {
