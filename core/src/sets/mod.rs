@@ -31,7 +31,7 @@ mod take;
 mod thread;
 mod timeout;
 mod unhooked;
-mod wait;
+pub(crate) mod wait;
 mod watch;
 
 /// The system's own calls, by which it is asked.

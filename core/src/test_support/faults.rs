@@ -53,7 +53,11 @@ pub fn is_over() -> bool {
 pub(crate) fn pass(number: usize, arguments: &[usize], call: impl FnOnce() -> usize) -> usize {
     match PLAN.get() {
         Plan::None | Plan::Over => {}
-        Plan::Watch => SEEN.with_borrow_mut(|seen| seen.push(Call::new(number, arguments))),
+        Plan::Watch => {
+            let result = call();
+            SEEN.with_borrow_mut(|seen| seen.push(Call::new(number, arguments, result)));
+            return result;
+        }
         Plan::After(0, which, errno) if which == number => {
             PLAN.set(Plan::Over);
             // close(2) has closed when it complains.
@@ -76,20 +80,23 @@ pub struct Call {
     /// The second and the fourth argument, where there are such.
     second: usize,
     fourth: usize,
+    /// What it returned.
+    result: usize,
 }
 
 /// The size of [`Call::to_bytes`].
-pub const CALL_BYTES: usize = 3 * size_of::<usize>();
+pub const CALL_BYTES: usize = 4 * size_of::<usize>();
 
 impl Call {
-    fn new(number: usize, arguments: &[usize]) -> Self {
+    fn new(number: usize, arguments: &[usize], result: usize) -> Self {
         let argument = |at: usize| arguments.get(at).copied().unwrap_or(0);
-        Self { number, second: argument(1), fourth: argument(3) }
+        Self { number, second: argument(1), fourth: argument(3), result }
     }
 
     /// For a pipe between processes.
     pub fn to_bytes(self) -> Vec<u8> {
-        [self.number, self.second, self.fourth].iter().flat_map(|word| word.to_ne_bytes()).collect()
+        let words = [self.number, self.second, self.fourth, self.result];
+        words.iter().flat_map(|word| word.to_ne_bytes()).collect()
     }
 
     /// What [`to_bytes`](Self::to_bytes) made.
@@ -101,7 +108,7 @@ impl Call {
             let bytes = &bytes[at * size_of::<usize>()..][..size_of::<usize>()];
             usize::from_ne_bytes(bytes.try_into().expect("a word"))
         };
-        Self { number: word(0), second: word(1), fourth: word(2) }
+        Self { number: word(0), second: word(1), fourth: word(2), result: word(3) }
     }
 
     /// Its name.
@@ -120,6 +127,7 @@ impl Call {
             Sysno::inotify_init1 | Sysno::signalfd4 => DESCRIPTORS,
             Sysno::fcntl if self.second == libc::F_DUPFD_CLOEXEC as usize => &[EMFILE],
             // What is registered already can be changed and deleted.
+            Sysno::epoll_ctl if self.result == (EEXIST as isize).wrapping_neg() as usize => &[],
             Sysno::epoll_ctl if self.second == libc::EPOLL_CTL_ADD as usize => &[ENOMEM, ENOSPC],
             // Without waiting there is no EINTR.
             Sysno::epoll_pwait if self.fourth as u32 != 0 => &[EINTR],

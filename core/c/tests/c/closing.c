@@ -181,10 +181,16 @@ static int open_numbers(void)
 /* The program gets the numbers that it would get without us; a closed queue leaves none behind. */
 static void no_descriptor_is_left(void)
 {
-	int before = open_numbers(), lowest = dup(0), kq, fds[2];
+	int before, lowest, kq, fds[2];
 	struct kevent kev;
 
-	CHECK(close(lowest) == 0);
+	/* But for one that is the process's, made for the first knote that is disabled. */
+	CHECK((kq = kqueue()) >= 0);
+	pair(fds);
+	CHECK(change(kq, fds[1], EVFILT_READ, EV_ADD | EV_DISABLE, 0, 0) == 0);
+	CHECK(close(kq) == 0 && close(fds[0]) == 0 && close(fds[1]) == 0);
+	before = open_numbers();
+	CHECK((lowest = dup(0)) >= 0 && close(lowest) == 0);
 	CHECK((kq = kqueue()) == lowest);
 	CHECK(change(kq, 1, EVFILT_TIMER, EV_ADD | EV_ONESHOT, NOTE_MSECONDS, 1) == 0);
 	CHECK(kevent(kq, NULL, 0, &kev, 1, &long_time) == 1);

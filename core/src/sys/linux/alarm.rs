@@ -28,14 +28,22 @@ static ALARM: AtomicI32 = AtomicI32::new(-1);
 /// `EMFILE`, `ENFILE`, `ENOMEM`, `ENOSPC`: no descriptor, or no memory for the registration;
 /// `EBADF`, `EINVAL`: there is no such set.
 pub(crate) fn sound(set: RawFd) -> Result<()> {
-    match raw::epoll_ctl(set, EPOLL_CTL_ADD, alarm()?, &epoll_event(EPOLLIN as u32, Token::Alarm)) {
+    match raw::epoll_ctl(
+        set,
+        EPOLL_CTL_ADD,
+        descriptor()?,
+        &epoll_event(EPOLLIN as u32, Token::Alarm),
+    ) {
         Err(Errno::EEXIST) => Ok(()),
         done => done,
     }
 }
 
 /// The descriptor; made anew if the program has closed it (some close every number they find).
-fn alarm() -> Result<RawFd> {
+///
+/// # Errors
+/// `EMFILE`, `ENFILE`, `ENOMEM`: no descriptor.
+pub(crate) fn descriptor() -> Result<RawFd> {
     let there = ALARM.load(Ordering::Acquire);
     if there >= 0 && Kind::of(there) == Kind::Eventfd && poll_now(there) & EPOLLIN as u32 != 0 {
         return Ok(there);

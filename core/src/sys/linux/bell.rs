@@ -1,22 +1,28 @@
-//! The bell: an eventfd that makes the queue's descriptor ready when a knote that is no descriptor's
-//! has become active.
+//! The bell: what makes the queue's descriptor ready when a knote that is no descriptor's has become
+//! active.
 //!
-//! Registered EPOLLET: the scan that fetches its event has consumed it, and need not read it. Each
-//! write is a new edge, so what one scan leaves over is announced by ringing again.
+//! An eventfd that is always readable, registered in the queue. To ring is to have the registration
+//! look: EPOLL_CTL_MOD for EPOLLIN|EPOLLET is one edge. The scan that fetches it has consumed it, and
+//! what one scan leaves over is announced by ringing again. To hush is to register it for nothing.
+//!
+//! (To write to an eventfd costs as much, and where the program has closed the number by a raw system
+//! call, and opened a file there, writes to that file. EPOLL_CTL_MOD fails then: see `registered.rs`.)
 
 use std::os::fd::RawFd;
 
-use libc::{EFD_CLOEXEC, EFD_NONBLOCK, EPOLL_CTL_ADD, EPOLL_CTL_MOD, EPOLLET, EPOLLIN};
+use libc::{EFD_CLOEXEC, EFD_NONBLOCK, EPOLLET, EPOLLIN};
 use nix::errno::Errno;
 
-use super::hidden::hidden;
-use super::lanes::epoll_event;
 use super::raw::{self, Result};
+use super::registered::Registered;
 use super::token::Token;
+
+const RUNG: i32 = EPOLLIN | EPOLLET;
+const HUSHED: i32 = 0;
 
 #[derive(Debug, Default)]
 pub(crate) struct Bell {
-    fd: Option<RawFd>,
+    eventfd: Option<Registered>,
     /// Rung, and no scan has come for it yet.
     rung: bool,
 }
@@ -24,34 +30,64 @@ pub(crate) struct Bell {
 impl Bell {
     /// Makes it, if it is not there yet: at the change that will need it, which can fail.
     pub(crate) fn hang(&mut self, kq: RawFd) -> Result<()> {
-        if self.fd.is_none() {
-            let fd = hidden(|| raw::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK))?;
-            if let Err(errno) = raw::epoll_ctl(kq, EPOLL_CTL_ADD, fd, &event()) {
-                let _ = raw::close(fd);
-                return Err(errno);
-            }
-            self.fd = Some(fd);
+        if self.eventfd.is_none() {
+            self.eventfd = Some(Registered::new(kq, HUSHED, Token::Bell, eventfd)?);
         }
         Ok(())
     }
 
+    pub(crate) fn is_there(&self) -> bool {
+        self.eventfd.is_some()
+    }
+
+    /// Makes it anew if the program has closed it. True: it had.
+    pub(crate) fn mend(&mut self, kq: RawFd) -> Result<bool> {
+        let is_lost = self.eventfd.as_ref().is_some_and(|eventfd| eventfd.check(kq).is_err());
+        if is_lost {
+            self.eventfd = Some(Registered::new(kq, self.events(), Token::Bell, eventfd)?);
+        }
+        Ok(is_lost)
+    }
+
     /// Whether it hangs in an epoll set.
-    pub(crate) fn hangs_in(&self, set: RawFd) -> Result<bool> {
-        // Changes nothing, but that a bell which was rung may be heard a second time.
-        match raw::epoll_ctl(set, EPOLL_CTL_MOD, self.fd.unwrap_or(-1), &event()) {
+    pub(crate) fn hangs_in(&mut self, set: RawFd) -> Result<bool> {
+        let events = self.events();
+        let Some(eventfd) = &mut self.eventfd else { return Ok(false) };
+        // Changes nothing, but that a bell which is rung may be heard a second time.
+        match eventfd.listen(set, events) {
             Err(Errno::ENOENT) => Ok(false),
             done => done.map(|()| true),
         }
     }
 
-    /// Makes the queue's descriptor ready, once until it is heard.
-    pub(crate) fn ring(&mut self) {
-        if let Some(fd) = self.fd
-            && !self.rung
-        {
-            // The counter is at most the number of rings: 2^64 of them do not come.
-            self.rung = raw::write(fd, &1_u64.to_ne_bytes()).is_ok();
+    fn events(&self) -> i32 {
+        if self.rung { RUNG } else { HUSHED }
+    }
+
+    /// Hangs it in the set that takes the queue's place.
+    pub(crate) fn move_into(&mut self, set: RawFd) -> Result<()> {
+        let events = self.events();
+        self.eventfd.as_mut().map_or(Ok(()), |eventfd| eventfd.add_to(set, events))
+    }
+
+    /// Makes the queue's descriptor ready, once until it is heard. True: the program has closed the
+    /// bell's number, and perhaps more of ours; it hangs anew.
+    pub(crate) fn ring(&mut self, kq: RawFd) -> bool {
+        let Some(eventfd) = self.eventfd.as_mut().filter(|_| !self.rung) else { return false };
+        self.rung = eventfd.listen(kq, RUNG).is_ok();
+        if self.rung {
+            return false;
         }
+        self.ring_another(kq)
+    }
+
+    #[cold]
+    fn ring_another(&mut self, kq: RawFd) -> bool {
+        // Where that fails, for want of a descriptor, the next change or report tries again.
+        if let Ok(another) = Registered::new(kq, RUNG, Token::Bell, eventfd) {
+            (self.eventfd, self.rung) = (Some(another), true);
+        }
+        self.rung
     }
 
     /// Whether the queue's descriptor is ready for it.
@@ -65,24 +101,21 @@ impl Bell {
     }
 
     /// What it was rung for is gone: the queue's descriptor must not be ready for it.
-    pub(crate) fn hush(&mut self) {
-        if let Some(fd) = self.fd
-            && self.rung
-        {
-            let _ = raw::read(fd, &mut [0; 8]);
+    pub(crate) fn hush(&mut self, kq: RawFd) {
+        if let Some(eventfd) = self.eventfd.as_mut().filter(|_| self.rung) {
+            let _ = eventfd.listen(kq, HUSHED);
             self.rung = false;
         }
     }
-}
 
-fn event() -> libc::epoll_event {
-    epoll_event(EPOLLIN as u32 | EPOLLET as u32, Token::Bell)
-}
-
-impl Drop for Bell {
-    fn drop(&mut self) {
-        if let Some(fd) = self.fd {
-            let _ = raw::close(fd);
+    /// The queue is over.
+    pub(crate) fn close(&mut self, kq: RawFd) {
+        if let Some(eventfd) = self.eventfd.take() {
+            eventfd.close(kq);
         }
     }
+}
+
+fn eventfd() -> Result<RawFd> {
+    raw::eventfd(1, EFD_CLOEXEC | EFD_NONBLOCK)
 }

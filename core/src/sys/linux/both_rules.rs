@@ -13,11 +13,12 @@ use nix::errno::Errno;
 
 use crate::event::{EvFlags, EventFilter, KEvent};
 
-use super::hidden::hidden;
+use super::hidden::{Own, hidden};
 use super::kevent::{Caller, take_ready};
 use super::knote::Knote;
 use super::queue::{self, Queue, Rules};
 use super::raw::{self, Result};
+use super::registered;
 use super::report::report;
 use super::sink::Sink;
 
@@ -34,7 +35,12 @@ pub(crate) fn inner(queue: &Queue) -> Option<Caller> {
 /// The nested queue, made if there is none.
 pub(crate) fn make_inner(outer: Caller) -> Result<Caller> {
     if let Some(there) = inner(outer.queue) {
-        return Ok(there);
+        if registered::check_number(outer.kq, there.kq).is_ok() {
+            return Ok(there);
+        }
+        // The program has closed its number: its knotes are gone.
+        queue::forget_closed(there.kq);
+        outer.queue.inner.store(-1, Ordering::Release);
     }
     let kq = hidden(|| raw::epoll_create1(libc::EPOLL_CLOEXEC))?;
     let made = queue::open(kq, Rules::Kqueue, false).ok_or(Errno::EMFILE).and_then(|_| {
@@ -57,11 +63,11 @@ pub(crate) fn make_inner(outer: Caller) -> Result<Caller> {
 }
 
 /// The queue is over: so is the nested one.
-pub(crate) fn drop_inner(queue: &Queue) {
+pub(crate) fn drop_inner(queue: &Queue, outer: RawFd) {
     let kq = queue.inner.swap(-1, Ordering::AcqRel);
     if kq >= 0 {
         queue::forget(kq);
-        let _ = raw::close(kq);
+        registered::close_if_in(outer, Own::at(kq));
     }
 }
 

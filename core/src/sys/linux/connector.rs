@@ -6,16 +6,15 @@
 
 use std::os::fd::RawFd;
 
-use libc::{EPOLL_CTL_ADD, EPOLL_CTL_DEL, EPOLLIN, pid_t, sock_filter};
+use libc::{EPOLL_CTL_DEL, EPOLLIN, pid_t, sock_filter};
 use nix::errno::Errno;
 use rustc_hash::FxHashMap;
 
 use crate::event::FilterFlag;
 
-use super::hidden::hidden;
-use super::lanes::epoll_event;
 use super::process::TOLD;
 use super::raw::{self, Result};
+use super::registered::Registered;
 use super::token::Token;
 
 /// What the connector tells.
@@ -39,7 +38,9 @@ pub(crate) enum Told {
 /// See the module.
 #[derive(Debug, Default)]
 pub(crate) struct Connector {
-    fd: Option<RawFd>,
+    socket: Option<Registered>,
+    /// The program has closed the socket, and nobody was told of what that lost.
+    lost: bool,
     /// The processes that are asked about, and what is asked.
     asked: FxHashMap<pid_t, u32>,
     following: usize,
@@ -80,9 +81,9 @@ impl Connector {
     /// - `EMFILE`, `ENFILE`, `ENOMEM`: no descriptor, or no memory.
     pub(crate) fn ask(&mut self, kq: RawFd, pid: pid_t, wanted: u32) -> Result<()> {
         let wanted = wanted & TOLD;
-        let opened = wanted != 0 && self.fd.is_none();
+        let opened = wanted != 0 && self.look(kq).is_none();
         if opened {
-            self.fd = Some(open(kq)?);
+            self.socket = Some(open(kq)?);
         }
         let before = match wanted {
             0 => self.asked.remove(&pid),
@@ -94,12 +95,32 @@ impl Connector {
         if self.asked.is_empty() {
             self.close(kq);
         } else if before.map(follows) != (wanted != 0).then(|| follows(wanted)) {
-            self.refine();
+            self.refine(kq);
         }
         if opened {
+            let lost = self.lost;
             while self.next().is_some() {} // what came before the filter did
+            self.lost = lost;
         }
         Ok(())
+    }
+
+    /// The socket's number, if the program has not closed it.
+    fn look(&mut self, kq: RawFd) -> Option<RawFd> {
+        let there = self.socket.as_ref()?.check(kq);
+        if there.is_err() {
+            (self.socket, self.lost) = (None, true);
+        }
+        there.ok()
+    }
+
+    /// Makes the socket anew if the program has closed it; the loss is the next message.
+    pub(crate) fn mend(&mut self, kq: RawFd) {
+        if self.look(kq).is_none() && !self.asked.is_empty() {
+            self.socket = open(kq).ok();
+            self.hears_all = false;
+            self.refine(kq);
+        }
     }
 
     /// Those that are asked about.
@@ -107,9 +128,12 @@ impl Connector {
         self.asked.keys().copied()
     }
 
-    /// The next message, if there is one.
+    /// The next message, if there is one. After [`mend`](Self::mend).
     pub(crate) fn next(&mut self) -> Option<Told> {
-        let fd = self.fd?;
+        if std::mem::take(&mut self.lost) {
+            return Some(Told::Lost);
+        }
+        let fd = self.socket.as_ref()?.number();
         let mut message = [0; 256];
         loop {
             match raw::recv_netlink(fd, &mut message) {
@@ -128,8 +152,8 @@ impl Connector {
 
     /// Has the kernel leave out what is not asked for. Who is followed may have children that we do
     /// not know of yet, so then everybody's messages come.
-    fn refine(&mut self) {
-        let Some(fd) = self.fd else { return };
+    fn refine(&mut self, kq: RawFd) {
+        let Some(fd) = self.look(kq) else { return };
         let all = self.following > 0 || self.asked.len() > FILTERED;
         if !all || !self.hears_all {
             // Without a filter there is only more to read.
@@ -138,48 +162,35 @@ impl Connector {
         self.hears_all = all;
     }
 
-    fn close(&mut self, kq: RawFd) {
-        if let Some(fd) = self.fd.take() {
-            // Closing alone would not do: a child that the program forked may hold it too.
+    /// Nobody is asked about any more, or the queue is over.
+    pub(crate) fn close(&mut self, kq: RawFd) {
+        if let Some(fd) = self.look(kq) {
+            // Closing alone would not do: a child that the program forked may hold it too. Before
+            // Linux 6.6 the kernel would count us among the listeners for ever.
             let _ = raw::epoll_ctl(kq, EPOLL_CTL_DEL, fd, std::ptr::null());
-            leave(fd);
+            let _ = raw::write(fd, &request(PROC_CN_MCAST_IGNORE, 0));
+            let _ = raw::close(fd);
         }
-        self.hears_all = false;
+        (self.socket, self.lost, self.hears_all) = (None, false, false);
     }
 }
 
-impl Drop for Connector {
-    fn drop(&mut self) {
-        if let Some(fd) = self.fd {
-            leave(fd);
-        }
-    }
-}
-
-fn leave(fd: RawFd) {
-    // Before Linux 6.6 the kernel would count us among the listeners for ever.
-    let _ = raw::write(fd, &request(PROC_CN_MCAST_IGNORE, 0));
-    let _ = raw::close(fd);
-}
-
-fn open(kq: RawFd) -> Result<RawFd> {
+fn open(kq: RawFd) -> Result<Registered> {
     let kind = libc::SOCK_DGRAM | libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
-    let fd = hidden(|| raw::socket(libc::AF_NETLINK, kind, libc::NETLINK_CONNECTOR)).map_err(
-        |errno| match errno {
+    let make = || {
+        let made = raw::socket(libc::AF_NETLINK, kind, libc::NETLINK_CONNECTOR);
+        let fd = made.map_err(|errno| match errno {
             Errno::EMFILE | Errno::ENFILE | Errno::ENOMEM | Errno::ENOBUFS => errno,
             // Not in this kernel, not in this container.
             _ => Errno::EPERM,
-        },
-    )?;
-    let done = listen(fd).and_then(|()| {
-        let event = epoll_event(EPOLLIN as u32, Token::Connector);
-        raw::epoll_ctl(kq, EPOLL_CTL_ADD, fd, &event)
-    });
-    if let Err(errno) = done {
-        let _ = raw::close(fd);
-        return Err(errno);
-    }
-    Ok(fd)
+        })?;
+        if let Err(errno) = listen(fd) {
+            let _ = raw::close(fd);
+            return Err(errno);
+        }
+        Ok(fd)
+    };
+    Registered::new(kq, EPOLLIN, Token::Connector, make)
 }
 
 fn listen(fd: RawFd) -> Result<()> {

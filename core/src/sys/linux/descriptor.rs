@@ -23,6 +23,12 @@ use super::report::{Report, poll_now, report};
 use super::sink::Sink;
 use super::strays::Addressee;
 
+impl Drop for Descriptors {
+    fn drop(&mut self) {
+        self.close_own();
+    }
+}
+
 /// For a number so far beyond the highest that was asked for, room is made only if it is that of a
 /// descriptor: a program may ask for any.
 const NEAR: usize = 1024;
@@ -70,6 +76,9 @@ impl Descriptors {
         let fd = RawFd::try_from(change.ident).map_err(|_| Errno::EBADF)?;
         let has = |flag: EvFlags| change.flags & flag.bits() != 0;
         self.dead = Knotes::default();
+        if self.lanes.lost().next().is_some() {
+            self.mend();
+        }
         if fd as usize >= self.lists.len() + NEAR {
             raw::fcntl(fd, libc::F_GETFD, 0)?;
         }
@@ -355,7 +364,7 @@ impl Descriptors {
             return false; // of a registration that is over
         }
         if turn.low {
-            self.low_water.hold(fd);
+            self.low_water.hold(self.lanes.set(0), fd);
         }
         let mut done = Ok(());
         if turn.fired {
@@ -402,7 +411,7 @@ impl Descriptors {
 
     /// Has the kernel say again what it says of writers that had less room than they ask for.
     pub(crate) fn look_again(&mut self) {
-        for fd in self.low_water.expire() {
+        for fd in self.low_water.expire(self.lanes.set(0)) {
             let Some(list) = self.lists.get_mut(fd) else { continue };
             let Some(knote) = list.get_mut(EventFilter::EVFILT_WRITE) else { continue };
             if knote.state == State::Enabled && knote.has_low_water() {

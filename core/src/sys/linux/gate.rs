@@ -13,45 +13,50 @@
 //! closes them if it ends like that.
 
 use std::cell::Cell;
-use std::os::fd::RawFd;
 use std::sync::atomic::Ordering;
 
-use libc::{EPOLL_CTL_ADD, EPOLLET, EPOLLIN, F_DUPFD_CLOEXEC, epoll_event, timespec};
+use libc::{
+    EPOLL_CTL_ADD, EPOLL_CTL_DEL, EPOLLET, EPOLLIN, F_DUPFD_CLOEXEC, epoll_event, timespec,
+};
 
 use super::abi::Wait;
-use super::hidden::{hidden, hide};
+use super::hidden::{Own, hidden, hide};
 use super::kevent::{self, Caller};
 use super::raw::{self, Result};
+use super::registered;
 
 thread_local! {
-    static OPEN: Left = const { Left(Cell::new(NONE)) };
+    static OPEN: Left = const { Left(Cell::new(None)) };
 }
 
 /// The descriptors of this thread's gate.
-struct Left(Cell<[RawFd; 2]>);
-
-const NONE: [RawFd; 2] = [-1; 2];
+struct Left(Cell<Option<[Own; 2]>>);
 
 impl Drop for Left {
     fn drop(&mut self) {
-        close(self.0.get());
+        if let Some(open) = self.0.get() {
+            close(open);
+        }
     }
 }
 
-fn close(fds: [RawFd; 2]) {
-    for fd in fds.into_iter().filter(|&fd| fd >= 0) {
-        let _ = raw::close(fd);
+/// Closes both, if the one is in the other: the program may have closed the numbers during the wait.
+fn close([set, queue]: [Own; 2]) {
+    let (set, is_last) = (set.number(), set.is_last() && queue.is_last());
+    if is_last && raw::epoll_ctl(set, EPOLL_CTL_DEL, queue.number(), std::ptr::null()).is_ok() {
+        let _ = raw::close(queue.number());
+        let _ = raw::close(set);
     }
 }
 
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Gate {
-    set: RawFd,
-    queue: RawFd,
+    set: Own,
+    queue: Own,
     /// [`Queue::strays`](super::queue::Queue::strays) when it was made.
     strays: u32,
     /// The gate of a wait that a signal handler interrupted, to wait itself.
-    outer: [RawFd; 2],
+    outer: Option<[Own; 2]>,
 }
 
 impl Gate {
@@ -70,11 +75,12 @@ impl Gate {
         };
         let event = epoll_event { events: EPOLLIN as u32 | EPOLLET as u32, u64: 0 };
         if let Err(errno) = raw::epoll_ctl(set, EPOLL_CTL_ADD, queue, &event) {
-            close([set, queue]);
+            let _ = (raw::close(set), raw::close(queue));
             return Err(errno);
         }
         // (Where the thread is about to end there is no such variable any more.)
-        let outer = OPEN.try_with(|open| open.0.replace([set, queue])).unwrap_or(NONE);
+        let (set, queue) = (Own::at(set), Own::at(queue));
+        let outer = OPEN.try_with(|open| open.0.replace(Some([set, queue]))).unwrap_or(None);
         Ok(Self { set, queue, strays, outer })
     }
 
@@ -84,9 +90,11 @@ impl Gate {
     }
 
     /// Whether it is still the queue's present set that it watches: a set is given up for another
-    /// (`rebuild`) only after a stray event was noted.
+    /// (`rebuild`) only after a stray event was noted. And whether its numbers are still ours.
     pub(crate) fn is_current(&self, caller: Caller) -> bool {
         self.strays == caller.queue.strays.load(Ordering::Acquire)
+            && self.set.is_last()
+            && registered::check(self.set.number(), self.queue).is_ok()
     }
 
     /// Sleeps until something has happened since the last wait, or the time is over.
@@ -102,7 +110,7 @@ impl Gate {
     ) -> Result<()> {
         let mut event = epoll_event { events: 0, u64: 0 };
         // SAFETY: room for one event.
-        let sleep = || unsafe { kevent::sleep(self.set, &mut event, 1, timeout, wait) };
+        let sleep = || unsafe { kevent::sleep(self.set.number(), &mut event, 1, timeout, wait) };
         caller.queue.sleep(caller.life, sleep).map(drop)
     }
 }

@@ -1,8 +1,52 @@
 //! Descriptors of our own that the program shall not stumble over.
 
 use std::os::fd::RawFd;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::raw::{self, Result};
+use crate::hooks::numbers::NUMBERS;
+
+/// Which of our descriptors was hidden at a number last: each has a serial number of its own. (A plain
+/// array in .bss, as that of the hooks: no allocation and no lock, so that a signal handler may use it.)
+static LAST: [AtomicU32; NUMBERS] = [const { AtomicU32::new(0) }; NUMBERS];
+static SERIAL: AtomicU32 = AtomicU32::new(0);
+
+/// A hidden descriptor of ours. Where the program has closed its number by a raw system call, another of
+/// ours may lie there by now: this tells the two apart.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct Own {
+    fd: RawFd,
+    serial: u32,
+}
+
+impl Own {
+    /// The one that was hidden at a number just now.
+    pub(crate) fn at(fd: RawFd) -> Self {
+        Self { fd, serial: last(fd) }
+    }
+
+    pub(crate) fn number(self) -> RawFd {
+        self.fd
+    }
+
+    /// For an atomic.
+    pub(crate) fn to_bits(self) -> u64 {
+        u64::from(self.serial) << 32 | u64::from(self.fd as u32)
+    }
+
+    pub(crate) fn from_bits(bits: u64) -> Self {
+        Self { fd: bits as u32 as RawFd, serial: (bits >> 32) as u32 }
+    }
+
+    /// Whether none of ours was hidden at the number since. False: the program has closed it.
+    pub(crate) fn is_last(self) -> bool {
+        last(self.fd) == self.serial
+    }
+}
+
+fn last(fd: RawFd) -> u32 {
+    LAST.get(fd as usize).map_or(0, |serial| serial.load(Ordering::Acquire))
+}
 
 /// Where hidden descriptors begin, if the descriptor limit permits. Programs expect the lowest
 /// free number for theirs, so ours lie above those in use; but not far above, since a table that
@@ -15,6 +59,14 @@ const FLOORS: [i32; 4] = [1000, 500, 240, 100];
 /// The number it was made at is free again afterwards. That it was taken for a moment cannot be
 /// avoided: no system call makes a descriptor at a number of our choice.
 pub fn hide(fd: RawFd) -> RawFd {
+    let hidden = move_up(fd);
+    if let Some(last) = LAST.get(hidden as usize) {
+        last.store(SERIAL.fetch_add(1, Ordering::Relaxed).wrapping_add(1), Ordering::Release);
+    }
+    hidden
+}
+
+fn move_up(fd: RawFd) -> RawFd {
     for floor in FLOORS {
         match raw::fcntl(fd, libc::F_DUPFD_CLOEXEC, floor) {
             Ok(high) => {

@@ -11,7 +11,7 @@
 use std::collections::VecDeque;
 use std::os::fd::RawFd;
 
-use libc::{EPOLL_CTL_ADD, EPOLLIN, IN_IGNORED, IN_MASK_ADD, IN_MOVED_FROM, IN_MOVED_TO, c_int};
+use libc::{EPOLLIN, IN_IGNORED, IN_MASK_ADD, IN_MOVED_FROM, IN_MOVED_TO, c_int};
 use nix::errno::Errno;
 use rustc_hash::FxHashMap;
 use smallvec::SmallVec;
@@ -19,9 +19,8 @@ use smallvec::SmallVec;
 use crate::entry::Entry;
 
 use super::entries::{self, NAMES};
-use super::hidden::hidden;
-use super::lanes::epoll_event;
 use super::raw::{self, Result};
+use super::registered::Registered;
 use super::source::Key;
 use super::token::Token;
 
@@ -57,6 +56,8 @@ pub(crate) struct Note {
 #[derive(Debug)]
 pub(crate) struct Place {
     half: Half,
+    /// Of which of that half's instances it is: those before are lost.
+    instance: u32,
     mask: u32,
     own: c_int,
     parent: Option<c_int>,
@@ -94,7 +95,10 @@ impl Watch {
 
 #[derive(Debug, Default)]
 struct Instance {
-    fd: Option<RawFd>,
+    /// The silent one is registered too, for nothing.
+    inotify: Option<Registered>,
+    /// How many were lost.
+    lost: u32,
     watches: FxHashMap<c_int, Watch>,
 }
 
@@ -135,13 +139,25 @@ impl Inotify {
     /// - `EACCES`: the process may not read the file (or its directory), which inotify asks for.
     /// - `EOPNOTSUPP`: /proc is not mounted.
     pub(crate) fn watch(&mut self, key: Key, place: &mut Option<Place>, want: Want) -> Result<()> {
+        if let Some(there) = place
+            && there.half == want.half
+            && self.has(there)
+            && there.mask == want.mask
+            && there.parent.is_some() == want.parent
+        {
+            return Ok(());
+        }
         let half = match self.open(want.half) {
             // Then its events wake, once, for nothing: better than to lose them.
-            Err(_) if want.half == Half::Silent => Half::Waking,
-            done => done.map(|_| want.half)?,
+            Err(_) if want.half == Half::Silent => {
+                self.open(Half::Waking)?;
+                Half::Waking
+            }
+            done => done.map(|()| want.half)?,
         };
         if let Some(there) = place
             && there.half == half
+            && self.has(there)
         {
             if there.mask != want.mask {
                 there.own = self.join(half, key, Role::Own, want.mask)?;
@@ -158,7 +174,8 @@ impl Inotify {
             return Ok(());
         }
         let own = self.join(half, key, Role::Own, want.mask)?;
-        let mut new = Place { half, mask: want.mask, own, parent: None };
+        let instance = self.halves[half as usize].lost;
+        let mut new = Place { half, instance, mask: want.mask, own, parent: None };
         if want.parent {
             match self.join_parent(half, key) {
                 Ok(wd) => new.parent = Some(wd),
@@ -170,14 +187,24 @@ impl Inotify {
         }
         if let Some(old) = place.replace(new) {
             // Both halves have it now; what the old one holds is not lost.
-            self.drain(old.half);
+            if self.look(old.half).is_some() {
+                self.drain(old.half);
+            }
             self.unwatch(key, old);
         }
         Ok(())
     }
 
+    /// Whether a place is not one of an instance that was lost.
+    fn has(&self, place: &Place) -> bool {
+        self.halves[place.half as usize].lost == place.instance
+    }
+
     /// Takes a knote's watches away.
     pub(crate) fn unwatch(&mut self, key: Key, place: Place) {
+        if self.look(place.half).is_none() || !self.has(&place) {
+            return;
+        }
         self.leave(place.half, place.own, key, Role::Own);
         if let Some(wd) = place.parent {
             self.leave(place.half, wd, key, Role::Parent);
@@ -187,12 +214,19 @@ impl Inotify {
     /// The directory was moved: finds the one that holds it now.
     pub(crate) fn follow_parent(&mut self, key: Key, place: &mut Place) -> Result<()> {
         let Some(old) = place.parent else { return Ok(()) };
+        if self.look(place.half).is_none() || !self.has(place) {
+            return Ok(());
+        }
         let new = self.join_parent(place.half, key)?;
         if new != old {
             self.leave(place.half, old, key, Role::Parent);
             place.parent = Some(new);
         }
         Ok(())
+    }
+
+    fn number(&self, half: Half) -> RawFd {
+        self.halves[half as usize].inotify.as_ref().map_or(-1, Registered::number)
     }
 
     fn join_parent(&mut self, half: Half, key: Key) -> Result<c_int> {
@@ -202,8 +236,8 @@ impl Inotify {
     /// Adds a knote to the watch of its file, or changes what it needs there.
     fn join(&mut self, half: Half, key: Key, role: Role, mask: u32) -> Result<c_int> {
         self.open(half)?;
+        let fd = self.number(half);
         let instance = &mut self.halves[half as usize];
-        let fd = instance.fd.unwrap_or(-1);
         let wd = add_watch(fd, key, role, mask | IN_MASK_ADD)?;
         let watch = instance.watches.entry(wd).or_default();
         watch.mask |= mask;
@@ -216,13 +250,14 @@ impl Inotify {
     }
 
     fn leave(&mut self, half: Half, wd: c_int, key: Key, role: Role) {
+        let fd = self.number(half);
         let instance = &mut self.halves[half as usize];
         let Some(watch) = instance.watches.get_mut(&wd) else { return };
         watch.members.retain(|m| m.key != key || m.role != role);
         if watch.members.is_empty() {
             instance.watches.remove(&wd);
             // EINVAL: the kernel has taken it away by itself.
-            let _ = raw::inotify_rm_watch(instance.fd.unwrap_or(-1), wd);
+            let _ = raw::inotify_rm_watch(fd, wd);
             // That it is gone is an event too, which must not leave the queue readable.
             self.drain(half);
         } else {
@@ -232,8 +267,8 @@ impl Inotify {
 
     /// Takes out of a watch's mask what none of its knotes needs any more.
     fn narrow(&mut self, half: Half, wd: c_int) {
+        let fd = self.number(half);
         let instance = &mut self.halves[half as usize];
-        let fd = instance.fd.unwrap_or(-1);
         let Some(watch) = instance.watches.get_mut(&wd) else { return };
         let needed = watch.needed();
         let Some(any) = watch.members.first().filter(|_| needed != watch.mask) else { return };
@@ -251,27 +286,56 @@ impl Inotify {
         }
     }
 
-    /// Makes an instance, if it is not there yet.
-    fn open(&mut self, half: Half) -> Result<RawFd> {
-        if let Some(fd) = self.halves[half as usize].fd {
-            return Ok(fd);
+    /// Makes an instance, if there is none.
+    fn open(&mut self, half: Half) -> Result<()> {
+        if self.look(half).is_none() {
+            let events = if half == Half::Waking { EPOLLIN } else { 0 };
+            let make = || raw::inotify_init1(libc::IN_NONBLOCK | libc::IN_CLOEXEC);
+            let made = Registered::new(self.kq, events, Token::Inotify, make)?;
+            self.halves[half as usize].inotify = Some(made);
         }
-        let fd = hidden(|| raw::inotify_init1(libc::IN_NONBLOCK | libc::IN_CLOEXEC))?;
-        if half == Half::Waking {
-            let event = epoll_event(EPOLLIN as u32, Token::Inotify);
-            if let Err(errno) = raw::epoll_ctl(self.kq, EPOLL_CTL_ADD, fd, &event) {
-                let _ = raw::close(fd);
-                return Err(errno);
-            }
-        }
-        self.halves[half as usize].fd = Some(fd);
-        Ok(fd)
+        Ok(())
     }
 
-    /// Reads what has happened; [`take_note`](Self::take_note) hands it out.
+    /// An instance's number. None: there is none, or none any more.
+    fn look(&mut self, half: Half) -> Option<RawFd> {
+        let there = self.halves[half as usize].inotify.as_ref()?.check(self.kq);
+        if there.is_err() {
+            self.lose(half);
+        }
+        there.ok()
+    }
+
+    /// The program has closed an instance, and its watches went with it. To its knotes that is as if
+    /// more had happened than the kernel keeps; they watch anew when they are told (`Soft`).
+    fn lose(&mut self, half: Half) {
+        let instance = &mut self.halves[half as usize];
+        instance.inotify = None;
+        instance.lost = instance.lost.wrapping_add(1);
+        let lost = Event { wd: -1, mask: libc::IN_Q_OVERFLOW, cookie: 0, named: false };
+        self.keep_name(half, lost, &[]);
+        self.post(half, lost);
+        self.halves[half as usize].watches.clear();
+    }
+
+    /// Finds out whether the program has closed an instance.
+    pub(crate) fn mend(&mut self) {
+        self.look(Half::Waking);
+        self.look(Half::Silent);
+    }
+
+    /// The queue is over.
+    pub(crate) fn close(&mut self) {
+        for inotify in self.halves.iter_mut().filter_map(|half| half.inotify.take()) {
+            inotify.close(self.kq);
+        }
+    }
+
+    /// Reads what has happened; [`take_note`](Self::take_note) hands it out. After an event of the
+    /// instance, or a [`look`](Self::look).
     pub(crate) fn drain(&mut self, half: Half) {
         const LONGEST: usize = EVENT + 256;
-        let Some(fd) = self.halves[half as usize].fd else { return };
+        let fd = self.number(half);
         let mut buf = std::mem::take(&mut self.buf);
         buf.resize(4096, 0);
         let mut moved = None;
@@ -346,14 +410,6 @@ impl Inotify {
     /// The first of what was read and is to be handed to the knotes.
     pub(crate) fn take_note(&mut self) -> Option<(Key, Note)> {
         self.inbox.pop_front()
-    }
-}
-
-impl Drop for Inotify {
-    fn drop(&mut self) {
-        for fd in self.halves.iter().filter_map(|half| half.fd) {
-            let _ = raw::close(fd);
-        }
     }
 }
 

@@ -259,8 +259,15 @@ unsafe fn apply(caller: Caller, changes: *const KEvent, n: usize, sink: &mut Sin
         }
     }
     count_locked(&counters.knotes, (knotes.count() as u64).wrapping_sub(before as u64));
-    caller.queue.untold.store(knotes.soft.has_untold(), Ordering::Relaxed);
+    note_state(caller.queue, &knotes);
     done
+}
+
+/// What a wait asks before it locks the queue.
+fn note_state(queue: &Queue, knotes: &QueueKnotes) {
+    queue.untold.store(knotes.soft.has_untold(), Ordering::Relaxed);
+    let has_own = knotes.soft.has_own() || knotes.descriptors.has_own();
+    queue.has_own.store(has_own, Ordering::Relaxed);
 }
 
 /// The changes of a signal handler, which has interrupted this thread in a queue: they are applied
@@ -291,7 +298,7 @@ pub(crate) fn apply_later(queue: &Queue, life: u32, change: &KEvent) {
         let _ = knotes.change(&change);
     }
     count_locked(&queue.counters.knotes, (knotes.count() as u64).wrapping_sub(before as u64));
-    queue.untold.store(knotes.soft.has_untold(), Ordering::Relaxed);
+    note_state(queue, &knotes);
 }
 
 /// Waits until there is something for the sink, or the time is over.
@@ -303,6 +310,7 @@ fn scan(caller: Caller, sink: &mut Sink, mut limit: Limit, wait: Wait) -> Result
     let untold = || queue.untold.load(Ordering::Relaxed);
     let mut fruitless = 0;
     loop {
+        let looked = matches!(limit, Limit::Now) || or_abort(|| look_at_own(caller))?;
         let unsettled = untold() && or_abort(|| examine(caller))?;
         let had = sink.len();
         let waiting = queue.held.is_any() && or_abort(|| see_to_held(caller, sink))?;
@@ -323,7 +331,7 @@ fn scan(caller: Caller, sink: &mut Sink, mut limit: Limit, wait: Wait) -> Result
             Limit::Now => look(),
             _ if waiting => look(),
             _ => {
-                let time = if unsettled { limit.soon() } else { limit }.time();
+                let time = if unsettled || !looked { limit.soon() } else { limit }.time();
                 // SAFETY: as above.
                 queue.sleep(caller.life, || unsafe {
                     sleep(caller.kq, at, room, time.as_ref(), wait)
@@ -342,6 +350,9 @@ fn scan(caller: Caller, sink: &mut Sink, mut limit: Limit, wait: Wait) -> Result
             or_abort(|| deliver(caller, begun, events, sink))?;
         }
         let over = matches!(limit, Limit::Now) && (n == 0 || fruitless == FRUITLESS);
+        if sink.len() == 0 && over {
+            or_abort(|| look_at_own(caller))?; // what that finds is for the next wait
+        }
         if sink.len() > 0 || over {
             break;
         }
@@ -356,6 +367,27 @@ fn scan(caller: Caller, sink: &mut Sink, mut limit: Limit, wait: Wait) -> Result
         }
     }
     Ok(sink.len())
+}
+
+/// Before a sleep, and after a look that found nothing: makes anew what the program has closed of our
+/// own, for some programs close every number that they find. Not more often than 100 times a second:
+/// false says that it is not time yet, so that nobody is to sleep for longer than that. (Who sleeps
+/// already is not woken: nobody tells.)
+fn look_at_own(caller: Caller) -> Result<bool> {
+    let queue = caller.queue;
+    if !queue.has_own.load(Ordering::Relaxed) {
+        return Ok(true);
+    }
+    let due = queue.must_look();
+    if due {
+        let mut knotes = queue.knotes(caller.life)?;
+        let before = knotes.count();
+        knotes.descriptors.mend();
+        knotes.soft.mend();
+        let more = (knotes.count() as u64).wrapping_sub(before as u64);
+        count_locked(&queue.counters.knotes, more);
+    }
+    Ok(due)
 }
 
 /// Looks at what nobody tells of. True: it has to be looked at again soon.

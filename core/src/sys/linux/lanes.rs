@@ -8,15 +8,19 @@
 //! there, since epoll cannot mask hang-ups: left in a lane, a disabled knote would make the queue
 //! readable. Parked, the kernel still tells us (ENOENT) when the number was closed and taken by
 //! another file.
+//!
+//! The program may close their numbers by raw system calls, and have epoll sets of its own there: see
+//! `registered.rs` and `lone_set.rs`.
 
 use std::os::fd::RawFd;
 
 use libc::{EPOLL_CTL_ADD, EPOLL_CTL_DEL, EPOLL_CTL_MOD};
 use nix::errno::Errno;
 
-use super::hidden::hidden;
 use super::knote::{EXCLUSIVE, HUSHED, ONCE};
+use super::lone_set::LoneSet;
 use super::raw::{self, Result};
+use super::registered::{self, Registered};
 use super::token::Token;
 
 /// One for each filter that watches a descriptor.
@@ -24,43 +28,57 @@ pub(crate) const LANES: usize = 4;
 
 #[derive(Debug)]
 pub(crate) struct Lanes {
-    sets: [Option<RawFd>; LANES],
-    park: Option<RawFd>,
+    kq: RawFd,
+    /// Lanes 1 and up.
+    nested: [Option<Registered>; LANES - 1],
+    park: Option<LoneSet>,
 }
 
 impl Lanes {
     pub(crate) fn new(kq: RawFd) -> Self {
-        Self { sets: [Some(kq), None, None, None], park: None }
+        Self { kq, nested: [None, None, None], park: None }
     }
 
     /// The queue has another number from here on.
     pub(crate) fn move_to(&mut self, kq: RawFd) {
-        self.sets[0] = Some(kq);
+        self.kq = kq;
     }
 
-    /// Gives a lane another set; returns the one that it had.
-    pub(crate) fn replace(&mut self, lane: u8, set: RawFd) -> RawFd {
-        self.sets[lane as usize].replace(set).unwrap_or(-1)
+    /// Gives a nested lane another set; returns the one that it had.
+    pub(crate) fn replace(&mut self, lane: u8, set: Registered) -> Option<Registered> {
+        self.nested[usize::from(lane) - 1].replace(set)
     }
 
     /// The descriptor of a lane that has registrations.
     pub(crate) fn set(&self, lane: u8) -> RawFd {
-        self.sets[lane as usize].unwrap_or(-1)
+        match lane {
+            0 => self.kq,
+            _ => self.nested[usize::from(lane) - 1].as_ref().map_or(-1, Registered::number),
+        }
+    }
+
+    /// A set for a nested lane.
+    pub(crate) fn another(&self, lane: u8) -> Result<Registered> {
+        let make = || raw::epoll_create1(libc::EPOLL_CLOEXEC);
+        // Level: what one scan leaves in the lane keeps the queue readable.
+        Registered::new(self.kq, libc::EPOLLIN, Token::Lane(lane), make)
     }
 
     fn make(&mut self, lane: u8) -> Result<RawFd> {
-        if let Some(set) = self.sets[lane as usize] {
-            return Ok(set);
+        if self.set(lane) < 0 {
+            self.nested[usize::from(lane) - 1] = Some(self.another(lane)?);
         }
-        let set = hidden(|| raw::epoll_create1(libc::EPOLL_CLOEXEC))?;
-        // Level: what one scan leaves in the lane keeps the queue readable.
-        let event = epoll_event(libc::EPOLLIN as u32, Token::Lane(lane));
-        if let Err(errno) = raw::epoll_ctl(self.set(0), EPOLL_CTL_ADD, set, &event) {
-            let _ = raw::close(set);
-            return Err(errno);
-        }
-        self.sets[lane as usize] = Some(set);
-        Ok(set)
+        Ok(self.set(lane))
+    }
+
+    /// The nested lanes whose sets the program has closed.
+    pub(crate) fn lost(&self) -> impl Iterator<Item = u8> + use<> {
+        let is_lost = |lane: &Option<Registered>| {
+            lane.as_ref().is_some_and(|set| set.check(self.kq).is_err())
+        };
+        let lost =
+            [1, 2, 3].map(|lane: u8| is_lost(&self.nested[usize::from(lane) - 1]).then_some(lane));
+        lost.into_iter().flatten()
     }
 
     /// Registers a descriptor that the lane does not hold.
@@ -105,24 +123,22 @@ impl Lanes {
         raw::epoll_ctl(self.set(lane), EPOLL_CTL_DEL, fd, std::ptr::null())
     }
 
-    /// Whether a lane's registration is still that of this number, with nothing changed: EEXIST says
-    /// so.
+    /// Whether a lane's registration is still that of this number, with nothing changed.
     pub(crate) fn check(&self, lane: u8, fd: RawFd) -> Result<()> {
-        match raw::epoll_ctl(self.set(lane), EPOLL_CTL_ADD, fd, &event(fd, 0, 0, true)) {
-            Err(Errno::EEXIST) => Ok(()),
-            Err(errno) => Err(errno),
-            Ok(()) => {
-                self.delete(lane, fd)?;
-                Err(Errno::ENOENT)
-            }
-        }
+        registered::check_number(self.set(lane), fd)
+    }
+
+    /// The park. ENOENT: there is none, or the program has closed it.
+    fn parked(&self) -> Result<RawFd> {
+        self.park.ok_or(Errno::ENOENT)?.check()
     }
 
     /// Registers a descriptor in the park.
     pub(crate) fn park(&mut self, fd: RawFd) -> Result<()> {
-        let set = match self.park {
-            Some(set) => set,
-            None => *self.park.insert(hidden(|| raw::epoll_create1(libc::EPOLL_CLOEXEC))?),
+        let set = match self.parked() {
+            Ok(set) => set,
+            // (Those that the program has closed with it are taken for closed.)
+            Err(_) => self.park.insert(LoneSet::new()?).check()?,
         };
         match raw::epoll_ctl(set, EPOLL_CTL_ADD, fd, &event(fd, 0, 0, true)) {
             Err(Errno::EEXIST) => Ok(()),
@@ -132,20 +148,21 @@ impl Lanes {
 
     /// Whether a parked descriptor is still the one that was parked: ENOENT and EBADF say it is not.
     pub(crate) fn check_parked(&self, fd: RawFd) -> Result<()> {
-        raw::epoll_ctl(self.park.unwrap_or(-1), EPOLL_CTL_MOD, fd, &event(fd, 0, 0, true))
+        raw::epoll_ctl(self.parked()?, EPOLL_CTL_MOD, fd, &event(fd, 0, 0, true))
     }
 
     /// Takes a descriptor out of the park. ENOENT and EBADF: the number was closed.
     pub(crate) fn unpark(&self, fd: RawFd) -> Result<()> {
-        raw::epoll_ctl(self.park.unwrap_or(-1), EPOLL_CTL_DEL, fd, std::ptr::null())
+        raw::epoll_ctl(self.parked()?, EPOLL_CTL_DEL, fd, std::ptr::null())
     }
-}
 
-impl Drop for Lanes {
-    /// Closes what is ours; lane 0 is the program's.
-    fn drop(&mut self) {
-        for set in self.sets[1..].iter().chain([&self.park]).flatten() {
-            let _ = raw::close(*set);
+    /// The queue is over: closes what is ours; lane 0 is the program's.
+    pub(crate) fn close(&mut self) {
+        for set in self.nested.iter_mut().filter_map(Option::take) {
+            set.close(self.kq);
+        }
+        if let Some(park) = self.park.take() {
+            park.close();
         }
     }
 }

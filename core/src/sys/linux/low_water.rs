@@ -27,15 +27,29 @@ impl LowWater {
         self.0.open(kq, Token::LowWater)
     }
 
+    pub(crate) fn is_there(&self) -> bool {
+        self.0.is_there()
+    }
+
+    /// Makes it anew if the program has closed it.
+    pub(crate) fn mend(&mut self, kq: RawFd) {
+        self.0.mend(kq);
+    }
+
+    /// The queue is over.
+    pub(crate) fn close(&mut self, kq: RawFd) {
+        self.0.close(kq);
+    }
+
     /// A writer has less room than it asks for.
-    pub(crate) fn hold(&mut self, fd: RawFd) {
+    pub(crate) fn hold(&mut self, kq: RawFd, fd: RawFd) {
         if !self.0.holds(fd as usize) {
-            self.0.insert(now(false) + PERIOD, fd as usize);
+            self.0.insert(kq, now(false) + PERIOD, fd as usize);
         }
     }
 
     /// Those whose time has come.
-    pub(crate) fn expire(&mut self) -> Vec<usize> {
-        self.0.expire(true)
+    pub(crate) fn expire(&mut self, kq: RawFd) -> Vec<usize> {
+        self.0.expire(kq, true)
     }
 }

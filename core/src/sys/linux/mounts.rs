@@ -7,14 +7,14 @@
 use std::collections::BTreeMap;
 use std::os::fd::RawFd;
 
-use libc::{EPOLL_CTL_ADD, EPOLL_CTL_MOD, EPOLLET, EPOLLIN, epoll_event};
+use libc::{EPOLL_CTL_ADD, EPOLLET, EPOLLIN, epoll_event};
 
 use crate::event::{FilterFlag, KEvent};
 
-use super::hidden::hidden;
+use super::hidden::{Own, hidden};
 use super::inotify::without_proc;
-use super::lanes;
 use super::raw::{self, Result};
+use super::registered::{self, Registered};
 use super::report::Report;
 use super::token::Token;
 
@@ -69,8 +69,10 @@ impl Fs {
 /// The mount table, and what tells of its changes.
 #[derive(Debug, Default)]
 pub(crate) struct Mounts {
-    /// The epoll set, and the file in it.
-    fds: Option<(RawFd, RawFd)>,
+    /// The epoll set, in the queue's.
+    set: Option<Registered>,
+    /// The file, in the set.
+    file: Option<Own>,
     table: Table,
     /// How many knotes are not disabled.
     awake: usize,
@@ -83,30 +85,57 @@ impl Mounts {
     /// - `EOPNOTSUPP`: /proc is not mounted.
     /// - `EMFILE`, `ENFILE`, `ENOMEM`: no descriptor.
     pub(crate) fn open(&mut self, kq: RawFd) -> Result<()> {
-        if self.fds.is_some() {
+        if self.set.is_some() {
             return Ok(());
         }
         let file = hidden(|| raw::open_read(c"/proc/self/mountinfo")).map_err(without_proc)?;
-        let set = hidden(|| raw::epoll_create1(libc::EPOLL_CLOEXEC)).inspect_err(|_| {
+        let make = || raw::epoll_create1(libc::EPOLL_CLOEXEC);
+        let events = if self.awake > 0 { EPOLLIN } else { 0 };
+        let made = Registered::new(kq, events, Token::Mounts, make);
+        let set = made.inspect_err(|_| {
             let _ = raw::close(file);
         })?;
-        self.fds = Some((set, file));
         let edge = epoll_event { events: (EPOLLIN | EPOLLET) as u32, u64: 0 };
-        let level = lanes::epoll_event(0, Token::Mounts); // until a knote is awake
-        let done = raw::epoll_ctl(set, EPOLL_CTL_ADD, file, &edge).and_then(|()| {
-            self.fetch();
-            self.table = Table::read(file)?;
-            raw::epoll_ctl(kq, EPOLL_CTL_ADD, set, &level)
-        });
-        if done.is_err() {
-            self.close();
+        if let Err(errno) = raw::epoll_ctl(set.number(), EPOLL_CTL_ADD, file, &edge) {
+            let _ = raw::close(file);
+            set.close(kq);
+            return Err(errno);
         }
-        done
+        (self.set, self.file) = (Some(set), Some(Own::at(file)));
+        self.fetch(kq);
+        self.table = Table::read(file).inspect_err(|_| self.close(kq))?;
+        Ok(())
+    }
+
+    /// Opens both anew if the program has closed one of them. What the table has become meanwhile, as
+    /// VQ_ bits.
+    pub(crate) fn mend(&mut self, kq: RawFd) -> u32 {
+        if self.set.is_none() || self.file(kq).is_some() {
+            return 0;
+        }
+        let before = std::mem::take(&mut self.table);
+        self.close(kq);
+        if self.open(kq).is_err() {
+            self.table = before;
+            return 0;
+        }
+        if before == self.table { 0 } else { before.changes(&self.table) }
+    }
+
+    /// The set's number, if the program has not closed it.
+    fn set(&self, kq: RawFd) -> Option<RawFd> {
+        self.set.as_ref()?.check(kq).ok()
+    }
+
+    /// The file's number, likewise.
+    fn file(&self, kq: RawFd) -> Option<RawFd> {
+        let (set, file) = (self.set(kq)?, self.file?);
+        registered::check(set, file).ok().map(|()| file.number())
     }
 
     fn add_awake(&mut self, kq: RawFd) {
         self.awake += 1;
-        self.wake(kq, self.awake == 1, EPOLLIN as u32);
+        self.wake(kq, self.awake == 1, EPOLLIN);
     }
 
     fn remove_awake(&mut self, kq: RawFd) {
@@ -115,41 +144,40 @@ impl Mounts {
     }
 
     /// Changes whether the queue is woken. What happens while it is not is kept.
-    fn wake(&self, kq: RawFd, changes: bool, events: u32) {
-        if let Some((set, _)) = self.fds.filter(|_| changes) {
-            let event = lanes::epoll_event(events, Token::Mounts);
-            let _ = raw::epoll_ctl(kq, EPOLL_CTL_MOD, set, &event);
+    fn wake(&mut self, kq: RawFd, changes: bool, events: i32) {
+        if let Some(set) = self.set.as_mut().filter(|_| changes) {
+            let _ = set.listen(kq, events);
         }
     }
 
     /// Takes the wake-up; whether there was one, and no other thread took it.
-    fn fetch(&self) -> bool {
-        let Some((set, _)) = self.fds else { return false };
+    fn fetch(&self, kq: RawFd) -> bool {
+        let Some(set) = self.set(kq) else { return false };
         let mut event = epoll_event { events: 0, u64: 0 };
         // SAFETY: there is room for one event.
         unsafe { raw::epoll_pwait(set, &mut event, 1, 0, std::ptr::null()) == Ok(1) }
     }
 
     /// What happened since the last look, as VQ_ bits.
-    pub(crate) fn look(&mut self) -> u32 {
-        let Some((_, file)) = self.fds.filter(|_| self.fetch()) else { return 0 };
-        let Ok(now) = Table::read(file) else { return 0 };
+    pub(crate) fn look(&mut self, kq: RawFd) -> u32 {
+        let lost = self.mend(kq);
+        if !self.fetch(kq) {
+            return lost;
+        }
+        let Some(Ok(now)) = self.file(kq).map(Table::read) else { return lost };
         let what = self.table.changes(&now);
         self.table = now;
-        what
+        what | lost
     }
 
-    fn close(&mut self) {
-        if let Some((set, file)) = self.fds.take() {
-            let _ = raw::close(set);
-            let _ = raw::close(file);
+    /// The queue is over.
+    pub(crate) fn close(&mut self, kq: RawFd) {
+        if let (Some(set), Some(file)) = (self.set(kq), self.file.take()) {
+            registered::close_if_in(set, file);
         }
-    }
-}
-
-impl Drop for Mounts {
-    fn drop(&mut self) {
-        self.close();
+        if let Some(set) = self.set.take() {
+            set.close(kq);
+        }
     }
 }
 

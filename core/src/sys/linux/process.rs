@@ -6,15 +6,16 @@
 use std::ffi::CString;
 use std::os::fd::RawFd;
 
-use libc::{EPOLL_CTL_ADD, EPOLL_CTL_DEL, EPOLLIN, pid_t};
+use libc::{EPOLL_CTL_ADD, EPOLL_CTL_DEL, EPOLL_CTL_MOD, EPOLLIN, pid_t};
 use nix::errno::Errno;
 
 use crate::event::{EvFlags, EventFilter, FilterFlag, KEvent};
 
 use super::data;
-use super::hidden::hidden;
+use super::hidden::{Own, hidden};
 use super::lanes::epoll_event;
 use super::raw::{self, Result};
+use super::registered;
 use super::report::Report;
 use super::source::{Key, Shared};
 use super::token::Token;
@@ -33,6 +34,13 @@ pub(crate) struct Process {
     descriptor: Option<RawFd>,
     /// Tells of the end; None once it has, and where the process was gone before we could ask.
     pidfd: Option<RawFd>,
+    /// The pidfd's file, by which it is known while it is not registered, and what /proc calls its
+    /// process.
+    file: (Option<(u64, u64)>, Option<pid_t>),
+    /// It was out of the queue since it was made.
+    disarmed: bool,
+    /// The pidfd as it was hidden.
+    own: Own,
     /// Registered with the queue, by this token.
     armed: Option<u32>,
     /// What the program asks for.
@@ -60,8 +68,13 @@ impl Process {
             EventFilter::EVFILT_PROCDESC => Self::by_descriptor(key.1)?,
             _ => Self::by_number(key.1)?,
         };
-        process.ask(change.fflags, shared)?;
-        Ok(process)
+        match process.ask(change.fflags, shared) {
+            Ok(()) => Ok(process),
+            Err(errno) => {
+                process.close(shared.kq);
+                Err(errno)
+            }
+        }
     }
 
     fn by_number(ident: usize) -> Result<Self> {
@@ -71,22 +84,19 @@ impl Process {
             Errno::EINVAL | Errno::ENOENT => Errno::ESRCH,
             other => other,
         })?;
-        Ok(Self { pidfd: Some(pidfd), ..Self::unseen(pid) })
+        Ok(Self::unseen(pid).with(Some(pidfd)))
     }
 
     fn by_descriptor(ident: usize) -> Result<Self> {
         let fd = RawFd::try_from(ident).map_err(|_| Errno::EBADF)?;
         // A duplicate: the program may have registered its own with this queue, for READ.
         let pidfd = hidden(|| raw::fcntl(fd, libc::F_DUPFD_CLOEXEC, 0))?;
-        let process = Self {
-            pidfd: Some(pidfd),
-            descriptor: Some(fd),
-            ..Self::unseen(pid_behind(pidfd).unwrap_or(0))
-        };
-        match raw::waitid_pidfd(pidfd, LOOK) {
-            Err(Errno::EBADF | Errno::EINVAL) => Err(Errno::EINVAL),
-            _ => Ok(process),
+        if let Err(Errno::EBADF | Errno::EINVAL) = raw::waitid_pidfd(pidfd, LOOK) {
+            let _ = raw::close(pidfd);
+            return Err(Errno::EINVAL);
         }
+        let process = Self::unseen(0).with(Some(pidfd));
+        Ok(Self { descriptor: Some(fd), pid: process.file.1.unwrap_or(0), ..process })
     }
 
     /// A child of a process that is followed. It may be gone already; then the connector has its
@@ -96,7 +106,7 @@ impl Process {
             Err(Errno::ESRCH | Errno::EINVAL | Errno::ENOENT) => None,
             made => Some(made?),
         };
-        Ok(Self { pidfd, child_of: Some(parent), ..Self::unseen(pid) })
+        Ok(Self { child_of: Some(parent), ..Self::unseen(pid).with(pidfd) })
     }
 
     fn unseen(pid: pid_t) -> Self {
@@ -104,12 +114,20 @@ impl Process {
             pid,
             descriptor: None,
             pidfd: None,
+            file: (None, None),
+            disarmed: false,
+            own: Own::at(-1),
             armed: None,
             wanted: 0,
             child_of: None,
             happened: 0,
             ended: None,
         }
+    }
+
+    fn with(self, pidfd: Option<RawFd>) -> Self {
+        let file = pidfd.map_or((None, None), |pidfd| (file_of(pidfd), pid_behind(pidfd)));
+        Self { pidfd, file, own: Own::at(pidfd.unwrap_or(-1)), ..self }
     }
 
     /// What the program asks for from now on.
@@ -152,8 +170,7 @@ impl Process {
     pub(crate) fn is_stale(&self) -> bool {
         let (Some(ours), Some(theirs)) = (self.pidfd, self.descriptor) else { return false };
         // Since Linux 6.9 a process has an inode of its own; before, its number has to tell.
-        let inode = |fd| raw::fstat(fd).map(|st| (st.st_dev, st.st_ino)).ok();
-        inode(ours) != inode(theirs) || pid_behind(ours) != pid_behind(theirs)
+        file_of(ours) != file_of(theirs) || pid_behind(ours) != pid_behind(theirs)
     }
 
     /// What the program asks for.
@@ -170,6 +187,7 @@ impl Process {
     /// queue's descriptor ready.
     pub(crate) fn arm(&mut self, key: Key, enabled: bool, shared: &mut Shared) -> Result<()> {
         let Some(pidfd) = self.pidfd else { return Ok(()) };
+        self.disarmed |= !enabled;
         if enabled && self.armed.is_none() {
             shared.last_token = shared.last_token.wrapping_add(1);
             let token = Token::Process {
@@ -178,12 +196,67 @@ impl Process {
                 token: shared.last_token,
             };
             let event = epoll_event(EPOLLIN as u32, token);
-            raw::epoll_ctl(shared.kq, EPOLL_CTL_ADD, pidfd, &event)?;
+            if self.disarmed && !(self.own.is_last() && self.is_ours(pidfd)) {
+                self.reopen();
+            }
+            let Some(pidfd) = self.pidfd else { return Ok(()) };
+            match raw::epoll_ctl(shared.kq, EPOLL_CTL_ADD, pidfd, &event) {
+                // The program has closed it, but has the same file elsewhere; and here it is again.
+                Err(Errno::EEXIST) => raw::epoll_ctl(shared.kq, EPOLL_CTL_MOD, pidfd, &event)?,
+                done => done?,
+            }
             self.armed = Some(shared.last_token);
         } else if !enabled && self.armed.take().is_some() {
-            raw::epoll_ctl(shared.kq, EPOLL_CTL_DEL, pidfd, std::ptr::null())?;
+            // Fails where the program has closed it: found out when it is enabled again.
+            if self.own.is_last() {
+                let _ = raw::epoll_ctl(shared.kq, EPOLL_CTL_DEL, pidfd, std::ptr::null());
+            }
         }
         Ok(())
+    }
+
+    /// Whether a pidfd that is not registered is still ours, as far as one can tell: another of the
+    /// same process is as good.
+    fn is_ours(&self, pidfd: RawFd) -> bool {
+        let mut name = [0; 32];
+        raw::readlink_fd(pidfd, &mut name).map_or(true, |name| name == b"anon_inode:[pidfd]")
+            && file_of(pidfd) == self.file.0
+            && (pid_behind(pidfd).is_none() || pid_behind(pidfd) == self.file.1)
+    }
+
+    /// Another pidfd, in the place of one that the program has closed. None: the process is gone.
+    fn reopen(&mut self) {
+        let again = match self.descriptor {
+            None => hidden(|| raw::pidfd_open(self.pid)),
+            Some(fd) => hidden(|| raw::fcntl(fd, libc::F_DUPFD_CLOEXEC, 0)),
+        };
+        self.armed = None;
+        self.pidfd = again.ok().filter(|&pidfd| {
+            let same = self.is_ours(pidfd);
+            if !same {
+                let _ = raw::close(pidfd);
+            }
+            same
+        });
+        self.own = Own::at(self.pidfd.unwrap_or(-1));
+        if self.pidfd.is_none() && self.ended.is_none() {
+            self.end(UNKNOWN);
+        }
+    }
+
+    /// Looks whether the program has closed the pidfd. True: it had, and another serves, or there is
+    /// none to be had: then the process is taken for ended.
+    pub(crate) fn mend(&mut self, key: Key, shared: &mut Shared) -> bool {
+        let is_lost = self.armed.is_some()
+            && self.pidfd.is_some()
+            && registered::check(shared.kq, self.own).is_err();
+        if is_lost {
+            self.reopen();
+            if self.arm(key, true, shared).is_err() {
+                self.end(UNKNOWN);
+            }
+        }
+        is_lost && self.is_ready()
     }
 
     /// Whether an event with this token is for this registration.
@@ -247,26 +320,23 @@ impl Process {
         }
     }
 
-    fn close(&mut self, kq: RawFd) {
-        if self.armed.take().is_some()
-            && let Some(pidfd) = self.pidfd
-        {
-            // Closing would not do: the program, or a child that it forked, may hold the same file.
-            let _ = raw::epoll_ctl(kq, EPOLL_CTL_DEL, pidfd, std::ptr::null());
-        }
-        if let Some(pidfd) = self.pidfd.take() {
-            let _ = raw::close(pidfd);
+    /// The knote goes, or has no more need of it.
+    pub(crate) fn close(&mut self, kq: RawFd) {
+        let Some(pidfd) = self.pidfd.take() else { return };
+        match self.armed.take() {
+            // (Out of the queue first: the program, or a child that it forked, may hold the same file.)
+            Some(_) => registered::close_if_in(kq, self.own),
+            None if self.own.is_last() && self.is_ours(pidfd) => {
+                let _ = raw::close(pidfd);
+            }
+            None => {}
         }
     }
 }
 
-impl Drop for Process {
-    /// Closes what it has; the queue's descriptor, if it lives on, is no queue any more.
-    fn drop(&mut self) {
-        if let Some(pidfd) = self.pidfd {
-            let _ = raw::close(pidfd);
-        }
-    }
+fn file_of(pidfd: RawFd) -> Option<(u64, u64)> {
+    // Since Linux 6.9 each process has an inode of its own.
+    raw::fstat(pidfd).map(|st| (st.st_dev, st.st_ino)).ok()
 }
 
 /// The number of the process behind a pidfd, if it has not been reaped.

@@ -9,12 +9,13 @@
 use std::ops::{Deref, DerefMut};
 use std::os::fd::RawFd;
 use std::ptr::null_mut;
-use std::sync::atomic::{AtomicBool, AtomicI32, AtomicPtr, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicPtr, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 
 use nix::errno::Errno;
 
 use crate::counters::{Counters, Live};
+use crate::sets::wait::about_now;
 
 use super::aio;
 use super::alarm;
@@ -66,6 +67,10 @@ pub(crate) struct Queue {
     pub(crate) untold: AtomicBool,
     /// kqueue's rules: there is a ring of asynchronous requests.
     has_requests: AtomicBool,
+    /// kqueue's rules: there are descriptors of our own that the program may close.
+    pub(crate) has_own: AtomicBool,
+    /// When these were last looked at, in nanoseconds.
+    looked_at: AtomicU64,
     /// kqueue's rules: the knotes. Never locked while waiting.
     knotes: Mutex<Option<Box<QueueKnotes>>>,
     /// How many descriptor numbers are known to be this queue's.
@@ -164,6 +169,8 @@ impl Queue {
             inner: AtomicI32::new(-1),
             untold: AtomicBool::new(false),
             has_requests: AtomicBool::new(false),
+            has_own: AtomicBool::new(false),
+            looked_at: AtomicU64::new(0),
             knotes: Mutex::new(None),
             numbers: AtomicU32::new(0),
             strays: AtomicU32::new(0),
@@ -277,6 +284,19 @@ impl Queue {
         self.has_requests.store(has, Ordering::Relaxed);
     }
 
+    /// Whether it is time to look whether the program has closed what is our own.
+    #[inline]
+    pub(crate) fn must_look(&self) -> bool {
+        /// Nanoseconds from one look to the next.
+        const PERIOD: u64 = 10_000_000;
+        let (now, before) = (about_now(), self.looked_at.load(Ordering::Relaxed));
+        let must = now.saturating_sub(before) >= PERIOD;
+        if must {
+            self.looked_at.store(now, Ordering::Relaxed);
+        }
+        must
+    }
+
     fn is_open(&self) -> bool {
         self.life() % 2 == 1
     }
@@ -308,6 +328,7 @@ pub(crate) fn open(fd: RawFd, rules: Rules, private: bool) -> Option<&'static Qu
     queue.interests.for_each(|_, interest| interest.clear());
     queue.untold.store(false, Ordering::Relaxed);
     queue.has_requests.store(false, Ordering::Relaxed);
+    queue.has_own.store(false, Ordering::Relaxed);
     queue.counters.take();
     queue.counters.queues.store(1, Ordering::Relaxed);
     if rules == Rules::Kqueue {
@@ -361,6 +382,11 @@ pub(crate) fn forget(fd: RawFd) {
     let_go(fd, true);
 }
 
+/// As [`forget`], of a number that was closed already.
+pub(crate) fn forget_closed(fd: RawFd) {
+    let_go(fd, false);
+}
+
 /// As [`forget`]; `still_open`: the number still means the queue.
 fn let_go(fd: RawFd, still_open: bool) {
     let Some(queue) = find(fd) else { return };
@@ -378,7 +404,7 @@ fn let_go(fd: RawFd, still_open: bool) {
             aio::calls::take_home(*aio);
         }
     }
-    both_rules::drop_inner(queue);
+    both_rules::drop_inner(queue, fd);
     let mut counted = queue.counters.take();
     counted.queues = 0;
     counted.knotes = 0;

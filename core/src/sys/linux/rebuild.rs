@@ -19,37 +19,39 @@ use nix::errno::Errno;
 use super::alarm;
 use super::epoll_list::{self, Registration};
 use super::hidden::hidden;
-use super::lanes::epoll_event;
 use super::queue::QueueKnotes;
 use super::raw::{self, Result};
+use super::registered::{check_number, close_if_in};
 use super::token::Token;
 
 impl QueueKnotes {
     /// Puts a new set in the place of a lane's; `numbers` are those that are known to be the queue's.
     /// Where that fails everything is as it was.
     pub(crate) fn rebuild(&mut self, lane: u8, numbers: &[RawFd]) -> Result<()> {
-        let made = hidden(|| raw::epoll_create1(libc::EPOLL_CLOEXEC))?;
-        let done = match lane {
-            0 => self.rebuild_queue(made, numbers),
-            _ => self.rebuild_lane(lane, made),
-        };
-        if lane == 0 || done.is_err() {
-            let _ = raw::close(made);
+        match lane {
+            0 => {
+                let made = hidden(|| raw::epoll_create1(libc::EPOLL_CLOEXEC))?;
+                let done = self.rebuild_queue(made, numbers);
+                let _ = raw::close(made);
+                done?;
+            }
+            _ => self.rebuild_lane(lane)?,
         }
-        done?;
         self.strays.forget(lane);
         Ok(())
     }
 
-    fn rebuild_lane(&mut self, lane: u8, made: RawFd) -> Result<()> {
+    fn rebuild_lane(&mut self, lane: u8) -> Result<()> {
         let kq = self.descriptors.lanes.set(0);
-        let event = epoll_event(libc::EPOLLIN as u32, Token::Lane(lane));
-        let moved = self.descriptors.copy_lane(lane, made)?;
-        raw::epoll_ctl(kq, EPOLL_CTL_ADD, made, &event)?;
-        let old = self.descriptors.lanes.set(lane);
-        self.descriptors.leave_lane(lane, made, &moved);
-        // With its only descriptor the set is gone, and its registration in the queue.
-        raw::close(old)
+        let made = self.descriptors.lanes.another(lane)?;
+        let (new, own) = (made.number(), made.own());
+        let moved = self.descriptors.copy_lane(lane, new).inspect_err(|_| close_if_in(kq, own))?;
+        if let Some(old) = self.descriptors.lanes.replace(lane, made) {
+            self.descriptors.leave_lane(lane, old.number(), new, &moved);
+            // With its only descriptor the set is gone, and its registration in the queue.
+            old.close(kq);
+        }
+        Ok(())
     }
 
     fn rebuild_queue(&mut self, made: RawFd, numbers: &[RawFd]) -> Result<()> {
@@ -63,30 +65,37 @@ impl QueueKnotes {
         let mut ours = epoll_list::of(kq)?;
         ours.retain(|registration| {
             let token = Token::decode(registration.event.u64);
-            !matches!(token, None | Some(Token::Descriptor { .. } | Token::Alarm))
+            !matches!(token, None | Some(Token::Descriptor { .. } | Token::Alarm | Token::Bell))
+                && check_number(kq, registration.fd).is_ok() // the program may have closed it
         });
+        for registration in ours.iter_mut().filter(|r| is_ringer(r)) {
+            registration.event.events = 0; // what it was rung for is looked at below
+        }
         for Registration { fd, event } in &ours {
             raw::epoll_ctl(made, EPOLL_CTL_ADD, *fd, event)?;
         }
+        self.soft.move_bell_into(made)?;
         let moved = self.descriptors.copy_lane(0, made)?;
         alarm::sound(kq)?;
         // From here on nothing fails, but by what the program closes meanwhile.
-        for Registration { fd, event } in &ours {
-            // (The bell stays there too: a duplicate is known by it.)
-            if Token::decode(event.u64) != Some(Token::Bell)
+        for registration @ Registration { fd, .. } in &ours {
+            // (The bell stays there too: a duplicate is known by it. So does the ringer, which a signal
+            // handler may ring at any time.)
+            if !is_ringer(registration)
                 && raw::epoll_ctl(kq, EPOLL_CTL_DEL, *fd, std::ptr::null()).is_err()
             {
                 // The number of a process's descriptor, which means another file by now.
                 let _ = raw::epoll_ctl(made, EPOLL_CTL_DEL, *fd, std::ptr::null());
             }
         }
-        self.descriptors.leave_lane(0, made, &moved);
+        self.descriptors.leave_lane(0, kq, made, &moved);
         for &number in numbers.iter().filter(|&&number| number != kq).chain([&kq]) {
             if number == kq || self.soft.is_set(number) == Ok(true) {
                 let _ = replace(number, made);
             }
         }
         self.descriptors.lanes.move_to(kq);
+        self.soft.was_moved();
         self.rebuilt = true;
         Ok(())
     }
@@ -95,6 +104,10 @@ impl QueueKnotes {
     pub(crate) fn renew(&mut self, number: RawFd) -> Result<()> {
         if self.rebuilt { replace(number, self.descriptors.lanes.set(0)) } else { Ok(()) }
     }
+}
+
+fn is_ringer(registration: &Registration) -> bool {
+    Token::decode(registration.event.u64) == Some(Token::Signals)
 }
 
 /// Makes a number mean another epoll set, for those too who watch it.

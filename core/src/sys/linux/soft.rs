@@ -124,17 +124,48 @@ impl Soft {
 
     /// The queue has another number from here on.
     pub(crate) fn move_to(&mut self, kq: RawFd) {
-        self.shared.kq = kq;
-        self.shared.inotify.move_to(kq);
-        if let Some(aio) = &mut self.shared.aio {
-            aio.move_to(kq);
-        }
+        self.shared.move_to(kq);
+    }
+
+    /// Registers the bell in the set that takes the queue's place.
+    pub(crate) fn move_bell_into(&mut self, set: RawFd) -> Result<()> {
+        self.bell.move_into(set)
+    }
+
+    /// The set has taken the queue's place, with what was registered.
+    pub(crate) fn was_moved(&mut self) {
+        self.shared.signals.look_again();
+        self.announce();
+    }
+
+    /// Makes anew what the program has closed of the queue's own descriptors: some close every number
+    /// that they find.
+    #[cold]
+    pub(crate) fn mend(&mut self) {
+        let _ = self.bell.mend(self.shared.kq);
+        let mounts = self.shared.mend();
+        self.note_mounts(mounts);
+        let ended: Vec<Key> = self
+            .knotes
+            .iter_mut()
+            .filter_map(|(key, knote)| knote.source.mend(*key, &mut self.shared).then_some(*key))
+            .collect();
+        ended.into_iter().for_each(|key| self.activate(key));
+        self.read_inbox();
+        self.collect_told();
+        self.announce();
     }
 
     /// Whether an epoll descriptor is the queue's own, under another number.
     pub(crate) fn is_set(&mut self, fd: RawFd) -> Result<bool> {
         self.bell.hang(self.shared.kq)?;
+        self.bell.mend(self.shared.kq)?;
         self.bell.hangs_in(fd)
+    }
+
+    /// Whether there are descriptors of our own.
+    pub(crate) fn has_own(&self) -> bool {
+        self.bell.is_there()
     }
 
     pub(crate) fn count(&self) -> usize {
@@ -297,9 +328,9 @@ impl Soft {
             self.collect_signals();
         }
         if !self.is_awaited() {
-            self.bell.hush()
-        } else if !self.hold {
-            self.bell.ring()
+            self.bell.hush(self.shared.kq);
+        } else if !self.hold && self.bell.ring(self.shared.kq) {
+            self.mend();
         }
     }
 
@@ -340,11 +371,8 @@ impl Soft {
                 self.read_inbox();
             }
             Token::Mounts => {
-                let what = self.shared.mounts.look();
-                self.notice_all(EventFilter::EVFILT_FS, |source| match source {
-                    Source::Fs(fs) => fs.notice(what),
-                    _ => false,
-                });
+                let what = self.shared.mounts.look(self.shared.kq);
+                self.note_mounts(what);
             }
             Token::Process { ident, by_descriptor, token } => {
                 self.process_ended(ident, by_descriptor, token);
@@ -367,7 +395,8 @@ impl Soft {
 
     /// Looks for timers whose time has come; `fired`: the clock's timerfd says so.
     fn collect_due(&mut self, realtime: bool, fired: bool) {
-        for ident in self.shared.clock(realtime).expire(fired) {
+        let kq = self.shared.kq;
+        for ident in self.shared.clock(realtime).expire(kq, fired) {
             self.activate((EventFilter::EVFILT_TIMER, ident));
         }
     }
@@ -382,6 +411,10 @@ impl Soft {
         }
         while let Some((key, note)) = self.shared.inotify.take_note() {
             let Some(knote) = self.knotes.get_mut(&key) else { continue };
+            if note.mask & libc::IN_Q_OVERFLOW != 0 {
+                // Perhaps the watch is lost too. It comes first: what happens from here on is told.
+                let _ = knote.rest(key, &mut self.shared);
+            }
             if knote.source.notice(note) {
                 knote.activate(key, &mut self.line);
             }
@@ -401,6 +434,13 @@ impl Soft {
             .filter_map(|(key, knote)| notice(&mut knote.source).then_some(*key))
             .collect();
         ready.into_iter().for_each(|key| self.activate(key));
+    }
+
+    fn note_mounts(&mut self, what: u32) {
+        self.notice_all(EventFilter::EVFILT_FS, |source| match source {
+            Source::Fs(fs) => fs.notice(what),
+            _ => false,
+        });
     }
 
     fn collect_signals(&mut self) {
@@ -479,6 +519,15 @@ impl Soft {
         // Fails only for one that was disabled before, which this is not.
         let _ = knote.settle(key, &mut self.line, &mut self.shared);
         self.read_inbox();
+    }
+}
+
+impl Drop for Soft {
+    fn drop(&mut self) {
+        let kq = self.shared.kq;
+        self.knotes.drain().for_each(|(_, mut knote)| knote.source.close(kq));
+        self.bell.close(kq);
+        self.shared.close();
     }
 }
 

@@ -75,6 +75,36 @@ impl Shared {
         }
     }
 
+    /// The queue has another number from here on.
+    pub(crate) fn move_to(&mut self, kq: RawFd) {
+        self.kq = kq;
+        self.inotify.move_to(kq);
+        self.signals.move_to(kq);
+        if let Some(aio) = &mut self.aio {
+            aio.move_to(kq);
+        }
+    }
+
+    /// Makes anew what the program has closed. What that lost of the mount table, as VQ_ bits.
+    pub(crate) fn mend(&mut self) -> u32 {
+        let kq = self.kq;
+        self.clocks.iter_mut().for_each(|clock| clock.mend(kq));
+        self.inotify.mend();
+        self.connector.mend(kq);
+        self.signals.mend(kq);
+        self.mounts.mend(kq)
+    }
+
+    /// The queue is over. Each descriptor is closed by way of its registration in the queue.
+    pub(crate) fn close(&mut self) {
+        let kq = self.kq;
+        self.clocks.iter_mut().for_each(|clock| clock.close(kq));
+        self.inotify.close();
+        self.mounts.close(kq);
+        self.connector.close(kq);
+        self.signals.close(kq);
+    }
+
     fn open_clock(&mut self, realtime: bool) -> Result<()> {
         let kq = self.kq;
         self.clock(realtime).open(kq, Token::Clock { realtime })
@@ -170,9 +200,10 @@ impl Source {
                     anew.flags = (anew.flags & !EvFlags::EV_ONESHOT.bits())
                         | (flags & EvFlags::EV_ONESHOT.bits());
                     let anew = Timer::new(&anew)?;
+                    let kq = shared.kq;
                     shared.open_clock(anew.realtime)?;
                     let old = std::mem::replace(timer, anew);
-                    shared.clock(old.realtime).remove(old.deadline, key.1);
+                    shared.clock(old.realtime).remove(kq, old.deadline, key.1);
                 }
             }
             Self::Process(process) => process.touch(change, shared)?,
@@ -243,15 +274,18 @@ impl Source {
             Self::File(file) => file.rest(key, how, &mut shared.inotify)?,
             Self::Vnode(vnode) => vnode.rest(key, how, &mut shared.inotify)?,
             Self::Timer(timer) => {
+                let kq = shared.kq;
                 let clock = shared.clock(timer.realtime);
                 if how == Rest::Waiting {
-                    clock.insert(timer.deadline, key.1);
+                    clock.insert(kq, timer.deadline, key.1);
                 } else {
-                    clock.remove(timer.deadline, key.1);
+                    clock.remove(kq, timer.deadline, key.1);
                 }
             }
             Self::Process(process) => process.arm(key, how != Rest::Disabled, shared)?,
-            Self::Signal(signal) => signal.rest(how != Rest::Disabled, &mut shared.signals)?,
+            Self::Signal(signal) => {
+                signal.rest(how != Rest::Disabled, &mut shared.signals, shared.kq)?;
+            }
             Self::Completion(_) => shared.set_quiet(key, how == Rest::Disabled),
         }
         Ok(())
@@ -262,15 +296,33 @@ impl Source {
         match self {
             Self::User(_) => {}
             Self::Fs(fs) => fs.rest(false, &mut shared.mounts, shared.kq),
-            Self::Timer(timer) => shared.clock(timer.realtime).remove(timer.deadline, key.1),
+            Self::Timer(timer) => {
+                let kq = shared.kq;
+                shared.clock(timer.realtime).remove(kq, timer.deadline, key.1);
+            }
             Self::File(file) => file.detach(key, &mut shared.inotify),
             Self::Vnode(vnode) => vnode.detach(key, &mut shared.inotify),
             Self::Process(process) => process.leave(shared),
-            Self::Signal(signal) => signal.leave(&mut shared.signals),
+            Self::Signal(signal) => signal.leave(&mut shared.signals, shared.kq),
             Self::Completion(_) => shared.set_quiet(key, true),
         }
         if !shared.untold.is_empty() {
             shared.untold.retain(|other| *other != key);
+        }
+    }
+
+    /// Makes anew what the program has closed of the knote's own. True: there is something to report.
+    pub(crate) fn mend(&mut self, key: Key, shared: &mut Shared) -> bool {
+        match self {
+            Self::Process(process) => process.mend(key, shared),
+            _ => false,
+        }
+    }
+
+    /// The queue is over.
+    pub(crate) fn close(&mut self, kq: RawFd) {
+        if let Self::Process(process) = self {
+            process.close(kq);
         }
     }
 

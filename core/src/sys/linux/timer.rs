@@ -6,14 +6,13 @@
 use std::collections::BTreeSet;
 use std::os::fd::RawFd;
 
-use libc::{CLOCK_MONOTONIC, CLOCK_REALTIME, EPOLL_CTL_ADD, EPOLLIN, TFD_TIMER_ABSTIME, c_int};
+use libc::{CLOCK_MONOTONIC, CLOCK_REALTIME, EPOLLIN, TFD_TIMER_ABSTIME, c_int};
 use nix::errno::Errno;
 
 use crate::event::{EvFlags, FilterFlag, KEvent};
 
-use super::hidden::hidden;
-use super::lanes::epoll_event;
 use super::raw::{self, Result};
+use super::registered::Registered;
 use super::token::Token;
 
 /// Nanoseconds since the clock's epoch.
@@ -93,7 +92,7 @@ impl Timer {
 #[derive(Debug)]
 pub(crate) struct Clock {
     realtime: bool,
-    fd: Option<RawFd>,
+    timerfd: Option<Registered>,
     /// (deadline, ident).
     waiting: BTreeSet<(Moment, usize)>,
     /// What the timerfd is set to.
@@ -104,43 +103,53 @@ pub(crate) struct Clock {
 
 impl Clock {
     pub(crate) fn new(realtime: bool) -> Self {
-        Self { realtime, fd: None, waiting: BTreeSet::new(), armed: None, must_set: false }
+        Self { realtime, timerfd: None, waiting: BTreeSet::new(), armed: None, must_set: false }
     }
 
     /// Makes the timerfd, if it is not there yet; its events carry `token`.
     pub(crate) fn open(&mut self, kq: RawFd, token: Token) -> Result<()> {
-        if self.fd.is_none() {
-            let clock = if self.realtime { CLOCK_REALTIME } else { CLOCK_MONOTONIC };
-            let flags = libc::TFD_CLOEXEC | libc::TFD_NONBLOCK;
-            let fd = hidden(|| raw::timerfd_create(clock, flags))?;
-            let event = epoll_event(EPOLLIN as u32, token);
-            if let Err(errno) = raw::epoll_ctl(kq, EPOLL_CTL_ADD, fd, &event) {
-                let _ = raw::close(fd);
-                return Err(errno);
-            }
-            self.fd = Some(fd);
+        if self.timerfd.is_none() {
+            self.timerfd = Some(self.make(kq, token)?);
         }
         Ok(())
     }
 
-    pub(crate) fn insert(&mut self, deadline: Moment, ident: usize) {
+    pub(crate) fn is_there(&self) -> bool {
+        self.timerfd.is_some()
+    }
+
+    fn make(&self, kq: RawFd, token: Token) -> Result<Registered> {
+        let clock = if self.realtime { CLOCK_REALTIME } else { CLOCK_MONOTONIC };
+        let flags = libc::TFD_CLOEXEC | libc::TFD_NONBLOCK;
+        Registered::new(kq, EPOLLIN, token, || raw::timerfd_create(clock, flags))
+    }
+
+    /// Sets another timerfd, if the program has closed the one that was set.
+    pub(crate) fn mend(&mut self, kq: RawFd) {
+        if self.timerfd.as_ref().is_some_and(|timerfd| timerfd.check(kq).is_err()) {
+            self.armed = None;
+            self.arm(kq);
+        }
+    }
+
+    pub(crate) fn insert(&mut self, kq: RawFd, deadline: Moment, ident: usize) {
         self.waiting.insert((deadline, ident));
-        self.arm();
+        self.arm(kq);
     }
 
     pub(crate) fn holds(&self, ident: usize) -> bool {
         self.waiting.iter().any(|&(_, there)| there == ident)
     }
 
-    pub(crate) fn remove(&mut self, deadline: Moment, ident: usize) {
+    pub(crate) fn remove(&mut self, kq: RawFd, deadline: Moment, ident: usize) {
         if self.waiting.remove(&(deadline, ident)) {
-            self.arm();
+            self.arm(kq);
         }
     }
 
     /// The timers whose time has come, first deadline first; they wait no more. `fired`: the
     /// timerfd said so, and has to be set anew to become unreadable.
-    pub(crate) fn expire(&mut self, fired: bool) -> Vec<usize> {
+    pub(crate) fn expire(&mut self, kq: RawFd, fired: bool) -> Vec<usize> {
         let mut due = Vec::new();
         if fired {
             self.armed = None;
@@ -155,17 +164,17 @@ impl Clock {
             self.waiting.pop_first();
             due.push(ident);
         }
-        self.arm();
+        self.arm(kq);
         due
     }
 
-    /// Sets the timerfd to the first deadline: one system call if that has changed, else none.
-    fn arm(&mut self) {
+    /// Sets the timerfd to the first deadline, if that has changed.
+    fn arm(&mut self, kq: RawFd) {
         let first = self.waiting.first().map(|&(deadline, _)| deadline);
         if first == self.armed && !self.must_set {
             return;
         }
-        let Some(fd) = self.fd else { return };
+        let Ok(fd) = self.descriptor(kq) else { return };
         // 0 would disarm: a deadline at the epoch is over at 1 ns as well.
         let value = first.map_or(0, |deadline| deadline.max(1));
         let spec = libc::itimerspec { it_interval: timespec(0), it_value: timespec(value) };
@@ -175,12 +184,21 @@ impl Clock {
             self.must_set = false;
         }
     }
-}
 
-impl Drop for Clock {
-    fn drop(&mut self) {
-        if let Some(fd) = self.fd {
-            let _ = raw::close(fd);
+    /// The timerfd; another, if the program has closed it.
+    fn descriptor(&mut self, kq: RawFd) -> Result<RawFd> {
+        let Some(timerfd) = &self.timerfd else { return Err(Errno::EBADF) };
+        if let Ok(fd) = timerfd.check(kq) {
+            return Ok(fd);
+        }
+        let another = self.make(kq, timerfd.token())?;
+        Ok(self.timerfd.insert(another).number())
+    }
+
+    /// The queue is over.
+    pub(crate) fn close(&mut self, kq: RawFd) {
+        if let Some(timerfd) = self.timerfd.take() {
+            timerfd.close(kq);
         }
     }
 }

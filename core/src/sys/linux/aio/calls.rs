@@ -11,16 +11,21 @@ use std::ptr::null_mut;
 use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use libc::{EFD_CLOEXEC, EFD_NONBLOCK, POLLIN, pollfd, timespec};
+use libc::{
+    EFD_CLOEXEC, EFD_NONBLOCK, EPOLL_CTL_ADD, EPOLL_CTL_DEL, EPOLL_CTL_MOD, EPOLLIN, POLLIN,
+    epoll_event, pollfd, timespec,
+};
 use nix::errno::Errno;
 
 use super::{Aio, AioCancel, Buffer, Order, Outcome};
 use crate::counters::count_locked;
 use crate::event::EvFlags;
 use crate::sys::linux::fork;
-use crate::sys::linux::hidden::hidden;
+use crate::sys::linux::hidden::{Own, hidden};
+use crate::sys::linux::lone_set::LoneSet;
 use crate::sys::linux::queue::{self, Locked, Queue, Rules, closes, duplicates};
 use crate::sys::linux::raw::{self, Result};
+use crate::sys::linux::registered::control;
 use crate::sys::linux::timer;
 
 /// Who is to be told of a completion: `sigevent`'s SIGEV_KEVENT.
@@ -36,8 +41,10 @@ pub(crate) struct Notify {
 struct Home {
     generation: u32,
     rings: Mutex<Vec<Aio>>,
-    /// Descriptors of those who sleep in [`suspend`] and its kin.
-    sleepers: Mutex<Vec<RawFd>>,
+    /// The epoll set that the rings are in, for nobody to wait on: they are known by that.
+    set: Mutex<Option<LoneSet>>,
+    /// Those who sleep in [`suspend`] and its kin.
+    sleepers: Mutex<Vec<Bed>>,
     sleeping: AtomicUsize,
 }
 
@@ -53,8 +60,13 @@ fn home() -> &'static Home {
         {
             return home;
         }
-        let (rings, sleepers) = (Mutex::default(), Mutex::default());
-        let made = Home { generation, rings, sleepers, sleeping: AtomicUsize::new(0) };
+        let made = Home {
+            generation,
+            rings: Mutex::default(),
+            set: Mutex::default(),
+            sleepers: Mutex::default(),
+            sleeping: AtomicUsize::new(0),
+        };
         let made = Box::into_raw(Box::new(made));
         let orders = (Ordering::AcqRel, Ordering::Relaxed);
         if HOME.compare_exchange(there, made, orders.0, orders.1).is_err() {
@@ -75,9 +87,23 @@ fn at_home<R>(work: impl FnOnce(&mut Vec<Aio>) -> R) -> R {
     rings.iter_mut().for_each(Aio::collect);
     let done = work(&mut rings);
     rings.retain(|aio| !aio.is_left_over());
+    if rings.is_empty()
+        && let Some(set) = lock(&home().set).take()
+    {
+        set.close();
+    }
     drop(rings);
     closes::leave(was_in_queue);
     done
+}
+
+/// The epoll set that rings without a queue are in.
+pub(super) fn home_set() -> Result<RawFd> {
+    let mut set = lock(&home().set);
+    if let Some(Ok(there)) = set.map(LoneSet::check) {
+        return Ok(there);
+    }
+    set.insert(LoneSet::new()?).check()
 }
 
 /// There is a ring.
@@ -208,7 +234,7 @@ pub(crate) fn begin(order: &mut Order, notify: Option<Notify>) -> Result<usize> 
         None if closes::is_in_queue() => Err(Errno::EAGAIN),
         None => at_home(|rings| {
             if rings.iter().all(Aio::is_full) {
-                rings.push(Aio::open(-1)?);
+                rings.push(Aio::open(home_set()?)?);
             }
             let aio = rings.iter_mut().find(|aio| !aio.is_full()).ok_or(Errno::EAGAIN)?;
             aio.begin(order)
@@ -309,14 +335,12 @@ pub(crate) fn wait_complete(timeout: Option<timespec>) -> Result<(usize, Outcome
 pub(super) fn tell_sleepers() {
     let home = home();
     if home.sleeping.load(Ordering::SeqCst) > 0 {
-        for &fd in lock(&home.sleepers).iter() {
-            let _ = raw::write(fd, &1_u64.to_ne_bytes());
-        }
+        lock(&home.sleepers).iter().for_each(|bed| bed.wake(true));
     }
 }
 
 /// Looks until there is an answer. Between two looks it sleeps on all rings; and on a descriptor of
-/// its own, which is written when another thread has looked.
+/// its own, which is woken when another thread has looked.
 fn sleep_until<R>(look: impl Fn() -> Option<R>, timeout: Option<timespec>) -> Result<R> {
     if let Some(answer) = look() {
         return Ok(answer);
@@ -333,7 +357,7 @@ fn sleep_until<R>(look: impl Fn() -> Option<R>, timeout: Option<timespec>) -> Re
         if let Some(answer) = look() {
             return Ok(answer);
         }
-        let mut entries = vec![pollfd { fd: sleeper.0, events: POLLIN, revents: 0 }];
+        let mut entries = vec![pollfd { fd: sleeper.0.set.number(), events: POLLIN, revents: 0 }];
         find(|mut place| -> Option<()> {
             entries.push(pollfd { fd: place.aio()?.descriptor(), events: POLLIN, revents: 0 });
             None
@@ -347,22 +371,63 @@ fn sleep_until<R>(look: impl Fn() -> Option<R>, timeout: Option<timespec>) -> Re
         if n == 0 {
             return look().ok_or(Errno::EAGAIN);
         }
-        let _ = raw::read(sleeper.0, &mut [0; 8]);
+        sleeper.0.wake(false);
     }
 }
 
-/// The descriptor of one who sleeps.
-struct Sleeper(RawFd);
+/// What one who sleeps is woken by: an epoll set, and in it an eventfd that is always readable, which
+/// is registered for that to wake the sleeper. (To write to it would be to write to whatever the
+/// program has at its number, if it has closed ours.)
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+struct Bed {
+    set: Own,
+    eventfd: Own,
+}
+
+impl Bed {
+    fn new() -> Result<Self> {
+        let set = hidden(|| raw::epoll_create1(libc::EPOLL_CLOEXEC))?;
+        let made = hidden(|| raw::eventfd(1, EFD_CLOEXEC | EFD_NONBLOCK));
+        let done = made.and_then(|eventfd| {
+            raw::epoll_ctl(set, EPOLL_CTL_ADD, eventfd, &epoll_event { events: 0, u64: 0 })
+        });
+        if let Err(errno) = done {
+            made.into_iter().chain([set]).for_each(|fd| _ = raw::close(fd));
+            return Err(errno);
+        }
+        Ok(Self { set: Own::at(set), eventfd: Own::at(made?) })
+    }
+
+    fn wake(self, wake: bool) {
+        let event = epoll_event { events: if wake { EPOLLIN as u32 } else { 0 }, u64: 0 };
+        if self.set.is_last() {
+            let _ = control(self.set.number(), EPOLL_CTL_MOD, self.eventfd, &event);
+        }
+    }
+
+    /// Closes both, if the one is in the other.
+    fn close(self) {
+        let event = epoll_event { events: 0, u64: 0 };
+        if self.set.is_last()
+            && control(self.set.number(), EPOLL_CTL_DEL, self.eventfd, &event).is_ok()
+        {
+            let _ = raw::close(self.eventfd.number());
+            let _ = raw::close(self.set.number());
+        }
+    }
+}
+
+/// One who sleeps.
+struct Sleeper(Bed);
 
 impl Sleeper {
     fn new() -> Result<Self> {
-        let made = hidden(|| raw::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
-        let fd = made.map_err(|_| Errno::EAGAIN)?;
+        let bed = Bed::new().map_err(|_| Errno::EAGAIN)?;
         let was_in_queue = closes::enter();
-        lock(&home().sleepers).push(fd);
+        lock(&home().sleepers).push(bed);
         closes::leave(was_in_queue);
         home().sleeping.fetch_add(1, Ordering::SeqCst);
-        Ok(Self(fd))
+        Ok(Self(bed))
     }
 }
 
@@ -370,9 +435,9 @@ impl Drop for Sleeper {
     fn drop(&mut self) {
         home().sleeping.fetch_sub(1, Ordering::SeqCst);
         let was_in_queue = closes::enter();
-        lock(&home().sleepers).retain(|fd| *fd != self.0);
+        lock(&home().sleepers).retain(|bed| *bed != self.0);
         closes::leave(was_in_queue);
-        let _ = raw::close(self.0);
+        self.0.close();
     }
 }
 

@@ -17,6 +17,7 @@ use rustc_hash::FxHashMap;
 
 use super::lanes::epoll_event;
 use super::raw::{self, Result};
+use super::registered;
 use super::source::Key;
 use super::token::Token;
 use crate::event::EventFilter::{EVFILT_AIO, EVFILT_LIO};
@@ -32,7 +33,7 @@ pub(crate) use order::Order;
 pub use request::Deed;
 pub(crate) use request::{Buffer, Outcome};
 
-use files::Files;
+use files::{File, Files};
 use request::{Next, Request, State};
 use ring::{Done, Entry, Ring};
 
@@ -72,8 +73,8 @@ struct List {
 /// The requests of a queue, or of no queue.
 #[derive(Debug)]
 pub(crate) struct Aio {
-    /// The queue's epoll set, or -1.
-    kq: RawFd,
+    /// The epoll set that the ring is in: the queue's, or that of rings of no queue.
+    set: RawFd,
     ring: Ring,
     files: Files,
     requests: FxHashMap<u64, Request>,
@@ -100,14 +101,11 @@ pub(crate) struct Aio {
 impl Aio {
     /// # Errors
     /// Those of [`Ring::new`].
-    pub(crate) fn open(kq: RawFd) -> Result<Self> {
-        let ring = Ring::new(MOST)?;
+    pub(crate) fn open(set: RawFd) -> Result<Self> {
+        let ring = ring_in(set)?;
         calls::prepare();
-        if kq >= 0 {
-            raw::epoll_ctl(kq, EPOLL_CTL_ADD, ring.fd, &epoll_event(EPOLLIN as u32, Token::Aio))?;
-        }
         Ok(Self {
-            kq,
+            set,
             ring,
             files: Files::default(),
             requests: FxHashMap::default(),
@@ -127,12 +125,30 @@ impl Aio {
 
     /// The queue has another number from here on.
     pub(crate) fn move_to(&mut self, kq: RawFd) {
-        self.kq = kq;
+        self.set = kq;
     }
 
-    /// Readable while there are completions to look at.
+    /// Readable while there are completions to look at. -1: the program has closed it.
     pub(crate) fn descriptor(&self) -> RawFd {
-        self.ring.fd
+        if self.is_there() { self.ring.fd } else { -1 }
+    }
+
+    /// Whether the ring's number still means it.
+    fn is_there(&self) -> bool {
+        registered::check(self.set, self.ring.own).is_ok()
+    }
+
+    /// Makes another ring if the program has closed this one. What is under way in it ends all the
+    /// same, since it is mapped, and until then there is no other.
+    fn renew(&mut self) -> Result<()> {
+        if self.is_there() {
+            return Ok(());
+        }
+        if self.under_way > 0 {
+            return Err(Errno::EAGAIN);
+        }
+        (self.ring, self.files, self.listening) = (ring_in(self.set)?, Files::default(), true);
+        Ok(())
     }
 
     /// Begins a request; its ident. The order has its buffer back where that fails.
@@ -147,6 +163,7 @@ impl Aio {
         if self.is_full() {
             return Err(Errno::EAGAIN);
         }
+        self.renew()?;
         let request = order.prepare(&mut self.files, &self.ring)?;
         let (ident, list, empty) = (request.ident, request.list, request.is_empty());
         let waits = matches!(request.deed, Deed::Sync { .. }) && self.is_busy(request.fd, u64::MAX);
@@ -188,6 +205,9 @@ impl Aio {
 
     /// Has the kernel do the next step of a request.
     fn step(&mut self, serial: u64) -> Result<()> {
+        if !self.is_there() {
+            return Err(Errno::EAGAIN);
+        }
         let Some(request) = self.requests.get_mut(&serial) else { return Ok(()) };
         if matches!(request.state, State::Queued) {
             request.state = State::Moving;
@@ -254,9 +274,11 @@ impl Aio {
     /// Lets go of a request's files.
     fn release(&mut self, serial: u64) {
         let Some(request) = self.requests.get(&serial) else { return };
-        self.files.release(&self.ring, request.nature.file);
-        if let Some(source) = request.source {
-            self.files.release(&self.ring, source);
+        let held = [Some(request.nature.file), request.source];
+        for held in held.into_iter().flatten().filter(|file| matches!(file, File::Held(_))) {
+            if self.is_there() {
+                self.files.release(&self.ring, held);
+            }
         }
     }
 
@@ -301,10 +323,10 @@ impl Aio {
     /// Has completions wake the queue, unless all that are to come are of disabled knotes.
     fn listen(&mut self) {
         let listening = self.under_way == 0 || self.under_way > self.quiet;
-        if self.kq >= 0 && listening != self.listening {
+        if listening != self.listening {
             let events = if listening { EPOLLIN as u32 } else { 0 };
             let event = epoll_event(events, Token::Aio);
-            if raw::epoll_ctl(self.kq, EPOLL_CTL_MOD, self.ring.fd, &event).is_ok() {
+            if registered::control(self.set, EPOLL_CTL_MOD, self.ring.own, &event).is_ok() {
                 self.listening = listening;
             }
         }
@@ -403,7 +425,7 @@ impl Aio {
         let entry =
             Entry { opcode, fd: -1, address: serial, token: CANCELLATION, ..Entry::default() };
         // SAFETY: points to nothing.
-        if unsafe { self.ring.submit(entry) }.is_err() {
+        if !self.is_there() || unsafe { self.ring.submit(entry) }.is_err() {
             return AioCancel::NotCanceled;
         }
         let found = loop {
@@ -433,8 +455,7 @@ impl Aio {
     /// The queue is over. What a C program began goes on, and it will ask; of a Rust program's
     /// requests nobody can ask any more. None: that is all.
     pub(crate) fn leave_queue(mut self) -> Option<Self> {
-        let _ = raw::epoll_ctl(self.kq, EPOLL_CTL_DEL, self.ring.fd, std::ptr::null());
-        (self.kq, self.left) = (-1, true);
+        self.left = true;
         let mut idents = Vec::new();
         for request in self.requests.values_mut().filter(|request| !request.named) {
             request.abandoned = true;
@@ -445,7 +466,18 @@ impl Aio {
         }
         self.told.clear();
         self.requests.retain(|_, request| !(request.abandoned && request.is_over()));
-        (!self.requests.is_empty()).then_some(self)
+        if self.requests.is_empty() {
+            return None;
+        }
+        if self.ring.own.is_last()
+            && raw::epoll_ctl(self.set, EPOLL_CTL_DEL, self.ring.fd, std::ptr::null()).is_ok()
+        {
+            // (Where that fails nobody knows the ring by its number any more, and it stays open.)
+            self.set = calls::home_set().unwrap_or(-1);
+            let event = epoll_event(EPOLLIN as u32, Token::Aio);
+            let _ = raw::epoll_ctl(self.set, EPOLL_CTL_ADD, self.ring.fd, &event);
+        }
+        Some(self)
     }
 
     /// Of a ring without a queue: whether its queue was closed, and nothing is left to be kept.
@@ -458,4 +490,21 @@ impl Aio {
         // One place is for a cancellation.
         self.under_way + 1 >= self.ring.room()
     }
+}
+
+impl Drop for Aio {
+    fn drop(&mut self) {
+        registered::close_if_in(self.set, self.ring.own);
+    }
+}
+
+/// A ring, registered in a set.
+fn ring_in(set: RawFd) -> Result<Ring> {
+    let ring = Ring::new(MOST)?;
+    let event = epoll_event(EPOLLIN as u32, Token::Aio);
+    if let Err(errno) = raw::epoll_ctl(set, EPOLL_CTL_ADD, ring.fd, &event) {
+        let _ = raw::close(ring.fd);
+        return Err(errno);
+    }
+    Ok(ring)
 }

@@ -18,7 +18,7 @@ use linux_raw_sys::io_uring::{
 };
 use nix::errno::Errno;
 
-use crate::sys::linux::hidden::hide;
+use crate::sys::linux::hidden::{Own, hide};
 use crate::sys::linux::raw::{self, Result};
 
 /// One thing to do: the kernel's `struct io_uring_sqe`, without the names that it has for the same
@@ -49,10 +49,12 @@ pub(crate) struct Done {
     pub(crate) result: i32,
 }
 
-/// See the module.
+/// See the module. Who has it closes `fd`, and knows whether that is still the ring: the program may
+/// have closed it.
 #[derive(Debug)]
 pub(crate) struct Ring {
     pub(crate) fd: RawFd,
+    pub(crate) own: Own,
     params: io_uring_params,
     rings: Mapping,
     entries: Mapping,
@@ -117,7 +119,7 @@ impl Ring {
         let (rings, entries) = mapped().inspect_err(|_| {
             let _ = raw::close(fd);
         })?;
-        let ring = Self { fd, params, rings, entries };
+        let ring = Self { fd, own: Own::at(fd), params, rings, entries };
         for at in 0..params.sq_entries {
             // Each place of the ring means the entry of its own number, now and for ever.
             ring.word(params.sq_off.array + 4 * at).store(at, Ordering::Relaxed);
@@ -199,12 +201,6 @@ impl Ring {
     }
 }
 
-impl Drop for Ring {
-    fn drop(&mut self) {
-        let _ = raw::close(self.fd);
-    }
-}
-
 impl Mapping {
     fn new(len: usize, fd: RawFd, offset: u32) -> Result<Self> {
         let at = raw::mmap_shared(len, fd, u64::from(offset))?;
@@ -242,5 +238,6 @@ mod tests {
             came.sort_unstable();
             assert_eq!(came, tokens.collect::<Vec<_>>());
         }
+        raw::close(ring.fd).unwrap();
     }
 }

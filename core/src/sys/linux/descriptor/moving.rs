@@ -1,4 +1,5 @@
-//! Moving a lane's registrations to another epoll set: all of them, or none.
+//! Moving a lane's registrations to another epoll set: all of them, or none. And what to do where the
+//! program has closed the set.
 
 use std::os::fd::RawFd;
 
@@ -7,8 +8,9 @@ use nix::errno::Errno;
 
 use super::Descriptors;
 use crate::sys::linux::knote::State;
-use crate::sys::linux::lanes;
+use crate::sys::linux::lanes::{self, LANES};
 use crate::sys::linux::raw::{self, Result};
+use crate::sys::linux::registered::close_if_in;
 
 /// A registration of the old set, and what it is in the new one.
 #[derive(Clone, Copy, Debug)]
@@ -53,8 +55,7 @@ impl Descriptors {
     }
 
     /// Leaves the old set to itself. What was fetched from it is void.
-    pub(crate) fn leave_lane(&mut self, lane: u8, new: RawFd, all: &[Moved]) {
-        let old = self.lanes.replace(lane, new);
+    pub(crate) fn leave_lane(&mut self, lane: u8, old: RawFd, new: RawFd, all: &[Moved]) {
         for &Moved { fd, want, token } in all {
             if raw::epoll_ctl(old, EPOLL_CTL_DEL, fd, std::ptr::null()).is_err() {
                 // Closed: it may be the very one that we flee from. What has the number now was not
@@ -66,8 +67,49 @@ impl Descriptors {
                 self.purge(fd);
                 continue;
             }
-            while self.list(fd).take(|k| k.lane == lane && k.state == State::Ghost).is_some() {}
-            self.note_armed(fd, lane, want, token);
+            self.settle_in(lane, fd, want, token);
         }
+    }
+
+    fn settle_in(&mut self, lane: u8, fd: RawFd, want: u16, token: u32) {
+        while self.list(fd).take(|k| k.lane == lane && k.state == State::Ghost).is_some() {}
+        self.note_armed(fd, lane, want, token);
+    }
+
+    /// Whether there are descriptors of our own that must be there for events to come.
+    pub(crate) fn has_own(&self) -> bool {
+        self.low_water.is_there() || (1..LANES as u8).any(|lane| self.lanes.set(lane) >= 0)
+    }
+
+    /// Makes anew what the program has closed: some close every number that they find.
+    #[cold]
+    pub(crate) fn mend(&mut self) {
+        self.low_water.mend(self.lanes.set(0));
+        for lane in self.lanes.lost() {
+            let _ = self.mend_lane(lane);
+        }
+    }
+
+    /// Registers a lane's knotes in another set. Of a number that was closed with the old one, and
+    /// opened again, nobody knows: it is taken for the same.
+    fn mend_lane(&mut self, lane: u8) -> Result<()> {
+        let made = self.lanes.another(lane)?;
+        let (kq, new, own) = (self.lanes.set(0), made.number(), made.own());
+        let all = self.copy_lane(lane, new).inspect_err(|_| close_if_in(kq, own))?;
+        self.lanes.replace(lane, made);
+        for Moved { fd, want, token } in all {
+            if want != 0 && self.lanes.check(lane, fd).is_err() {
+                self.purge(fd);
+            } else {
+                self.settle_in(lane, fd, want, token);
+            }
+        }
+        Ok(())
+    }
+
+    /// The queue is over.
+    pub(crate) fn close_own(&mut self) {
+        self.low_water.close(self.lanes.set(0));
+        self.lanes.close();
     }
 }

@@ -2,13 +2,12 @@
 
 use std::os::fd::RawFd;
 
-use libc::{EPOLL_CTL_ADD, EPOLLET, EPOLLIN, c_int};
+use libc::{EPOLLET, EPOLLIN, c_int};
 
 use super::ringer::Ringer;
 use super::{count, number, pending, unwatch, watch};
-use crate::sys::linux::hidden::hidden;
-use crate::sys::linux::lanes::epoll_event;
 use crate::sys::linux::raw::{self, Result};
+use crate::sys::linux::registered::Registered;
 use crate::sys::linux::token::Token;
 
 /// The filter's part of a SIGNAL knote.
@@ -56,14 +55,14 @@ impl Signal {
     }
 
     /// Has the queue woken by it, or not.
-    pub(crate) fn rest(&self, enabled: bool, side: &mut Side) -> Result<()> {
-        side.listen(self.signal, enabled)
+    pub(crate) fn rest(&self, enabled: bool, side: &mut Side, kq: RawFd) -> Result<()> {
+        side.listen(kq, self.signal, enabled)
     }
 
     /// The knote goes.
-    pub(crate) fn leave(&self, side: &mut Side) {
-        // Fewer signals: cannot fail.
-        let _ = side.listen(self.signal, false);
+    pub(crate) fn leave(&self, side: &mut Side, kq: RawFd) {
+        // Fewer signals: what wakes for too many does no harm.
+        let _ = side.listen(kq, self.signal, false);
     }
 }
 
@@ -72,7 +71,7 @@ impl Signal {
 pub(crate) struct Side {
     ringer: Option<&'static Ringer>,
     /// Polled, never read.
-    signalfd: Option<RawFd>,
+    signalfd: Option<Registered>,
     /// Of a signal that is pending it is not known yet whether a thread will take it.
     pub(crate) is_open: bool,
     /// Knotes may have something to report that the ringer does not tell of.
@@ -85,16 +84,32 @@ impl Side {
             self.ringer = Some(Ringer::open(kq)?);
         }
         if self.signalfd.is_none() {
-            let fd = hidden(|| raw::signalfd(-1, 0))?;
-            // Edges: what stays pending is told once.
-            let event = epoll_event(EPOLLIN as u32 | EPOLLET as u32, Token::Pending);
-            if let Err(errno) = raw::epoll_ctl(kq, EPOLL_CTL_ADD, fd, &event) {
-                let _ = raw::close(fd);
-                return Err(errno);
-            }
-            self.signalfd = Some(fd);
+            self.signalfd = Some(signalfd(kq, 0)?);
         }
         Ok(())
+    }
+
+    /// The queue has another number from here on.
+    pub(crate) fn move_to(&mut self, kq: RawFd) {
+        if let Some(ringer) = self.ringer {
+            ringer.move_to(kq);
+        }
+    }
+
+    /// The queue's set was replaced, and what rang meanwhile rang in the old one.
+    pub(crate) fn look_again(&mut self) {
+        self.unlooked = true;
+    }
+
+    /// Makes anew what the program has closed.
+    pub(crate) fn mend(&mut self, kq: RawFd) {
+        if let Some(ringer) = self.ringer {
+            ringer.mend();
+            self.unlooked = true;
+        }
+        if self.signalfd.as_ref().is_some_and(|signalfd| signalfd.check(kq).is_err()) {
+            let _ = self.set_mask(kq);
+        }
     }
 
     /// Whether any knote is enabled.
@@ -112,8 +127,8 @@ impl Side {
         (1..super::SIGNALS as c_int).filter(move |&signal| mask & super::bit(signal) != 0)
     }
 
-    fn listen(&mut self, signal: c_int, on: bool) -> Result<()> {
-        let (Some(ringer), Some(signalfd)) = (self.ringer, self.signalfd) else { return Ok(()) };
+    fn listen(&mut self, kq: RawFd, signal: c_int, on: bool) -> Result<()> {
+        let Some(ringer) = self.ringer else { return Ok(()) };
         if ringer.rings_for(signal) == on {
             return Ok(());
         }
@@ -123,13 +138,35 @@ impl Side {
         if !on {
             ringer.hush();
         }
-        // Tells at once of what is pending already.
-        raw::signalfd(signalfd, self.mask()).map(drop)
+        self.set_mask(kq)
+    }
+
+    /// Has the signalfd tell of the signals of enabled knotes; at once of what is pending already.
+    fn set_mask(&mut self, kq: RawFd) -> Result<()> {
+        let mask = self.mask();
+        let Some(there) = &self.signalfd else { return Ok(()) };
+        match there.check(kq) {
+            Ok(fd) => raw::signalfd(fd, mask).map(drop),
+            Err(_) => {
+                self.signalfd = Some(signalfd(kq, mask)?);
+                Ok(())
+            }
+        }
     }
 
     /// Whether knotes may have something to report that nobody was told of; once.
     pub(crate) fn take_unlooked(&mut self) -> bool {
         std::mem::take(&mut self.unlooked)
+    }
+
+    /// The queue is over.
+    pub(crate) fn close(&mut self, kq: RawFd) {
+        if let Some(ringer) = self.ringer.take() {
+            ringer.retire();
+        }
+        if let Some(signalfd) = self.signalfd.take() {
+            signalfd.close(kq);
+        }
     }
 
     /// Counts what has become pending.
@@ -147,13 +184,7 @@ impl Side {
     }
 }
 
-impl Drop for Side {
-    fn drop(&mut self) {
-        if let Some(ringer) = self.ringer {
-            ringer.retire();
-        }
-        if let Some(fd) = self.signalfd {
-            let _ = raw::close(fd);
-        }
-    }
+fn signalfd(kq: RawFd, mask: u64) -> Result<Registered> {
+    // Edges: what stays pending is told once.
+    Registered::new(kq, EPOLLIN | EPOLLET, Token::Pending, || raw::signalfd(-1, mask))
 }

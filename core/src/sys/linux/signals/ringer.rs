@@ -1,23 +1,34 @@
-//! Waking queues out of a signal handler: each queue that watches signals has an eventfd, in a list
-//! that is read without a lock.
+//! Waking queues out of a signal handler: each queue that watches signals has a bell for that, in a
+//! list that is read without a lock.
+//!
+//! An eventfd that is always readable, rung and hushed by EPOLL_CTL_MOD as the queue's own bell is, and
+//! for the same reason: a number that the program has closed may mean a file of its own.
 
 use std::os::fd::RawFd;
 use std::ptr::null_mut;
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicPtr, AtomicU32, AtomicU64, Ordering::SeqCst};
 
-use libc::{EFD_CLOEXEC, EFD_NONBLOCK, EPOLL_CTL_ADD, EPOLLET, EPOLLIN, c_int};
+use libc::{EFD_CLOEXEC, EFD_NONBLOCK, EPOLL_CTL_MOD, EPOLLET, EPOLLIN, c_int};
 
 use super::{bit, lock::Guard};
-use crate::sys::linux::hidden::hidden;
+use crate::sys::linux::hidden::Own;
 use crate::sys::linux::lanes::epoll_event;
 use crate::sys::linux::raw::{self, Result};
+use crate::sys::linux::registered::{self, Registered};
 use crate::sys::linux::token::Token;
+
+/// An edge: nobody has to read it.
+const RUNG: u32 = (EPOLLIN | EPOLLET) as u32;
+const HUSHED: u32 = 0;
 
 /// One queue's. Never freed: a queue that comes later takes it.
 #[derive(Debug)]
 pub(super) struct Ringer {
     in_use: AtomicBool,
-    fd: AtomicI32,
+    /// The queue's descriptor.
+    kq: AtomicI32,
+    /// The eventfd, and its serial number above ([`Own`]).
+    own: AtomicU64,
     /// The signals that it is rung for.
     mask: AtomicU64,
     /// How many threads are about to ring it.
@@ -57,29 +68,30 @@ pub(super) fn forget_all() {
 }
 
 impl Ringer {
-    /// A queue's eventfd, registered with it.
+    /// A queue's.
     pub(super) fn open(kq: RawFd) -> Result<&'static Self> {
-        let fd = hidden(|| raw::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK))?;
-        // Edges, as the queue's bell: nobody has to read it.
-        let event = epoll_event(EPOLLIN as u32 | EPOLLET as u32, Token::Signals);
-        if let Err(errno) = raw::epoll_ctl(kq, EPOLL_CTL_ADD, fd, &event) {
-            let _ = raw::close(fd);
-            return Err(errno);
-        }
+        let own = make(kq, HUSHED)?;
         let guard = Guard::lock();
         super::become_owner(&guard);
         let free = all().find(|ringer| !ringer.in_use.load(SeqCst));
         let ringer = free.unwrap_or_else(Self::make);
-        ringer.fd.store(fd, SeqCst);
+        ringer.kq.store(kq, SeqCst);
+        ringer.own.store(own.to_bits(), SeqCst);
         ringer.in_use.store(true, SeqCst);
         Ok(ringer)
+    }
+
+    /// The queue has another number from here on.
+    pub(super) fn move_to(&self, kq: RawFd) {
+        self.kq.store(kq, SeqCst);
     }
 
     /// A new entry in the list. The lock is held.
     fn make() -> &'static Self {
         let ringer: &'static Self = Box::leak(Box::new(Self {
             in_use: AtomicBool::new(false),
-            fd: AtomicI32::new(-1),
+            kq: AtomicI32::new(-1),
+            own: AtomicU64::new(0),
             mask: AtomicU64::new(0),
             ringing: AtomicU32::new(0),
             next: AtomicPtr::new(FIRST.load(SeqCst)),
@@ -90,7 +102,34 @@ impl Ringer {
 
     /// Wakes the queue.
     pub(super) fn ring(&self) {
-        let _ = raw::write(self.fd.load(SeqCst), &1_u64.to_ne_bytes());
+        let own = self.own.load(SeqCst);
+        if self.control(own, RUNG).is_err() {
+            self.ring_another(own);
+        }
+    }
+
+    fn control(&self, own: u64, events: u32) -> Result<()> {
+        let event = epoll_event(events, Token::Signals);
+        registered::control(self.kq.load(SeqCst), EPOLL_CTL_MOD, Own::from_bits(own), &event)
+    }
+
+    /// The program has closed the number, or the queue's.
+    #[cold]
+    fn ring_another(&self, lost: u64) {
+        let kq = self.kq.load(SeqCst);
+        if let Ok(another) = make(kq, RUNG)
+            && self.own.compare_exchange(lost, another.to_bits(), SeqCst, SeqCst).is_err()
+        {
+            registered::close_if_in(kq, another); // somebody else has rung one
+        }
+    }
+
+    /// Makes it anew if the program has closed it. What it was rung for is to be looked at after that.
+    pub(super) fn mend(&self) {
+        let own = self.own.load(SeqCst);
+        if self.control(own, HUSHED).is_err() {
+            self.ring_another(own);
+        }
     }
 
     /// Whether it is rung for a signal.
@@ -115,15 +154,13 @@ impl Ringer {
     /// it to be ready for another signal rings another bell.
     pub(super) fn hush(&self) {
         self.wait_until_quiet();
-        // EAGAIN: it was not rung.
-        let _ = raw::read(self.fd.load(SeqCst), &mut [0; 8]);
+        let _ = self.control(self.own.load(SeqCst), HUSHED);
     }
 
     /// Waits until nobody is about to ring that has seen the mask as it was.
     fn wait_until_quiet(&self) {
         // Not for ever: in a handler that has interrupted one that rings, we would wait for
-        // ourselves. (Then that one writes to a closed number, or what has become of it: a program
-        // that closes queues in nested handlers is on its own.)
+        // ourselves. (Then that one finds that the number is closed, or what has become of it.)
         for _ in 0..10_000 {
             if self.ringing.load(SeqCst) == 0 {
                 break;
@@ -132,11 +169,17 @@ impl Ringer {
         }
     }
 
-    /// Closes the eventfd, once nobody is about to write to it.
+    /// Closes it, once nobody is about to ring it.
     pub(super) fn retire(&self) {
         self.mask.store(0, SeqCst);
         self.wait_until_quiet();
-        let _ = raw::close(self.fd.swap(-1, SeqCst));
+        registered::close_if_in(self.kq.load(SeqCst), Own::from_bits(self.own.load(SeqCst)));
         self.in_use.store(false, SeqCst);
     }
+}
+
+/// A bell, registered in a queue. Async-signal-safe.
+fn make(kq: RawFd, events: u32) -> Result<Own> {
+    let make = || raw::eventfd(1, EFD_CLOEXEC | EFD_NONBLOCK);
+    Registered::new(kq, events as i32, Token::Signals, make).map(|made| made.own())
 }

@@ -39,6 +39,7 @@ impl Soft {
 
     /// Takes what the connector has to tell.
     pub(super) fn collect_told(&mut self) {
+        self.shared.connector.mend(self.shared.kq);
         while let Some(told) = self.shared.connector.next() {
             match told {
                 Told::Fork { parent, child } => {
@@ -92,7 +93,10 @@ impl Soft {
             Ok(())
         } else {
             Process::child(child, parent).and_then(|mut process| {
-                process.ask(wanted, &mut self.shared)?;
+                if let Err(errno) = process.ask(wanted, &mut self.shared) {
+                    process.close(self.shared.kq);
+                    return Err(errno);
+                }
                 let source = Source::Process(process);
                 let (disabled, forced, active) = (false, false, false);
                 let knote = SoftKnote { udata, ext, flags, disabled, forced, active, source };
