@@ -7,28 +7,16 @@ use std::io::{Read, Write};
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, IntoRawFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 use std::os::unix::net::UnixStream;
-use std::process::ExitCode;
 
 use kq::*;
 use kq_core::EventFilter::{EVFILT_AIO, EVFILT_LIO, EVFILT_USER};
-use kq_core::test_support::harness::Suite;
 use kq_core::test_support::isolate::skip;
 use kq_core::test_support::{leak, sys};
 use kq_core::{
     AioCancel, AioDone, AioNotify, AioRequest, Errno, EvFlags, FilterFlag, KEvent, Kqueue,
 };
 
-macro_rules! suite {
-    ($($name:ident)*) => {
-        fn main() -> ExitCode {
-            let mut suite = Suite::new();
-            $(suite.add(stringify!($name), $name);)*
-            suite.run()
-        }
-    };
-}
-
-suite! {
+kq_core::suite! {
     a_read_completes_and_is_told_until_it_is_given_back
     a_read_waits_for_a_pipe
     a_write_is_written

@@ -8,27 +8,15 @@ use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
-use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use kq::*;
 use kq_core::EventFilter::*;
-use kq_core::test_support::harness::Suite;
 use kq_core::test_support::signals::{block, catch, is_blocked, send_to_process, send_to_self};
 use kq_core::{Errno, EvFlags, FilterFlag, KEvent, Kqueue, abi, raw};
 use libc::{SIGUSR1, timespec};
 
-macro_rules! suite {
-    ($($name:ident)*) => {
-        fn main() -> ExitCode {
-            let mut suite = Suite::new();
-            $(suite.add(stringify!($name), $name);)*
-            suite.run()
-        }
-    };
-}
-
-suite! {
+kq_core::suite! {
     d01_a_reused_number_can_be_added_and_fires
     d02_a_readd_changes_udata
     d03_added_disabled_is_silent_until_enabled

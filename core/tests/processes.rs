@@ -5,11 +5,10 @@ mod kq;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{PipeReader, PipeWriter, Read, Write};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
-use std::process::{Command, ExitCode};
+use std::process::Command;
 
 use kq::*;
 use kq_core::EventFilter::{EVFILT_PROC, EVFILT_PROCDESC, EVFILT_READ, EVFILT_USER};
-use kq_core::test_support::harness::Suite;
 use kq_core::test_support::{filter, isolate, leak, sys, threads};
 use kq_core::{Errno, EvFlags, FilterFlag, KEvent, Kqueue};
 use libc::{c_int, pid_t};
@@ -20,17 +19,7 @@ const EXEC: FilterFlag = FilterFlag::NOTE_EXEC;
 const TRACK: FilterFlag = FilterFlag::NOTE_TRACK;
 const CHILD: FilterFlag = FilterFlag::NOTE_CHILD;
 
-macro_rules! suite {
-    ($($name:ident)*) => {
-        fn main() -> ExitCode {
-            let mut suite = Suite::new();
-            $(suite.add(stringify!($name), $name);)*
-            suite.run()
-        }
-    };
-}
-
-suite! {
+kq_core::suite! {
     a_childs_exit_status_is_told_and_still_there_to_be_waited_for
     a_signals_death_is_told_as_wait_tells_it
     a_zombie_fires_at_once

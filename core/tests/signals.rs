@@ -3,12 +3,10 @@
 mod kq;
 
 use std::os::fd::AsRawFd;
-use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicUsize, Ordering::SeqCst};
 
 use kq::*;
 use kq_core::EventFilter::{EVFILT_SIGNAL, EVFILT_USER};
-use kq_core::test_support::harness::Suite;
 use kq_core::test_support::signals::{
     block, catch, caught, ignore, is_blocked, send_to_process, send_to_self, set_of, unblock,
 };
@@ -16,17 +14,7 @@ use kq_core::test_support::{leak, sys, threads};
 use kq_core::{Errno, EvFlags, FilterFlag, KEvent, Kqueue};
 use libc::{SIGCHLD, SIGHUP, SIGTERM, SIGUSR1, SIGUSR2, c_int, c_void};
 
-macro_rules! suite {
-    ($($name:ident)*) => {
-        fn main() -> ExitCode {
-            let mut suite = Suite::new();
-            $(suite.add(stringify!($name), $name);)*
-            suite.run()
-        }
-    };
-}
-
-suite! {
+kq_core::suite! {
     each_delivery_is_counted_once
     the_programs_handler_runs_as_before
     a_handler_with_siginfo_gets_the_senders_value

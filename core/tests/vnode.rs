@@ -11,17 +11,10 @@ use common::*;
 use kq_core::EventFilter::EVFILT_VNODE;
 use kq_core::{Errno, EvFlags, FilterFlag, Kqueue};
 
-const DELETE: FilterFlag = FilterFlag::NOTE_DELETE;
-const WRITE: FilterFlag = FilterFlag::NOTE_WRITE;
-const EXTEND: FilterFlag = FilterFlag::NOTE_EXTEND;
-const ATTRIB: FilterFlag = FilterFlag::NOTE_ATTRIB;
-const LINK: FilterFlag = FilterFlag::NOTE_LINK;
-const RENAME: FilterFlag = FilterFlag::NOTE_RENAME;
 const OPEN: FilterFlag = FilterFlag::NOTE_OPEN;
 const CLOSE: FilterFlag = FilterFlag::NOTE_CLOSE;
 const CLOSE_WRITE: FilterFlag = FilterFlag::NOTE_CLOSE_WRITE;
 const READ: FilterFlag = FilterFlag::NOTE_READ;
-const ALL: FilterFlag = FilterFlag::from_bits_retain(0x7FF);
 
 #[test]
 fn writes_extend_or_do_not() {

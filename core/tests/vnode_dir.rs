@@ -9,14 +9,6 @@ use std::os::unix::fs::PermissionsExt;
 use common::*;
 use kq_core::FilterFlag;
 
-const DELETE: FilterFlag = FilterFlag::NOTE_DELETE;
-const WRITE: FilterFlag = FilterFlag::NOTE_WRITE;
-const EXTEND: FilterFlag = FilterFlag::NOTE_EXTEND;
-const ATTRIB: FilterFlag = FilterFlag::NOTE_ATTRIB;
-const LINK: FilterFlag = FilterFlag::NOTE_LINK;
-const RENAME: FilterFlag = FilterFlag::NOTE_RENAME;
-const ALL: FilterFlag = FilterFlag::from_bits_retain(0x7FF);
-
 #[test]
 fn a_directory_tells_of_its_entries() {
     let dir = Dir::new();

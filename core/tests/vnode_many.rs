@@ -8,14 +8,7 @@ use std::os::fd::{AsRawFd, IntoRawFd};
 
 use common::*;
 use kq_core::EventFilter::EVFILT_VNODE;
-use kq_core::{Errno, EvFlags, FilterFlag, Kqueue};
-
-const DELETE: FilterFlag = FilterFlag::NOTE_DELETE;
-const WRITE: FilterFlag = FilterFlag::NOTE_WRITE;
-const EXTEND: FilterFlag = FilterFlag::NOTE_EXTEND;
-const ATTRIB: FilterFlag = FilterFlag::NOTE_ATTRIB;
-const LINK: FilterFlag = FilterFlag::NOTE_LINK;
-const ALL: FilterFlag = FilterFlag::from_bits_retain(0x7FF);
+use kq_core::{Errno, EvFlags, Kqueue};
 
 /// Without a hook on close, a number that was closed is found out when something happens.
 #[test]

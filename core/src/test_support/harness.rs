@@ -32,6 +32,18 @@ macro_rules! rules {
     };
 }
 
+/// The `main` of a test binary, from the names of its functions: `suite! { one_test another_test }`.
+#[macro_export]
+macro_rules! suite {
+    ($($name:ident)*) => {
+        fn main() -> std::process::ExitCode {
+            let mut suite = $crate::test_support::harness::Suite::new();
+            $(suite.add(stringify!($name), $name);)*
+            suite.run()
+        }
+    };
+}
+
 /// One test of a binary: a name and what it runs.
 struct Test<'a> {
     name: String,

@@ -11,7 +11,7 @@ use nix::errno::Errno;
 use super::harness::Rule;
 use super::sys::Result;
 use super::watched::{ring, warm_up_by, while_asleep};
-use super::{signals, sys, threads};
+use super::{signals, sys};
 use crate::raw;
 
 /// The two calls, with C's arguments.
@@ -324,17 +324,11 @@ fn what_is_ready_wins_over_a_signal(api: PollApi) {
 fn stopped_and_continued(api: PollApi) {
     let fd = sys::eventfd(0).unwrap();
     let mut array = Array::new(api, &[(fd.as_raw_fd(), libc::POLLIN)]);
-    let child = sys::fork(|| {
+    let waits = || {
         array.warm_up();
         i32::from(array.poll(-1) != Ok(1))
-    });
-    for _ in 0..2 {
-        threads::wait_until_process_sleeps(child.pid());
-        child.stop_and_continue();
-    }
-    threads::wait_until_process_sleeps(child.pid());
-    ring(fd.as_raw_fd());
-    assert_eq!(child.wait(), 0, "the call went on");
+    };
+    assert_eq!(sys::stopped_and_continued(waits, || ring(fd.as_raw_fd())), 0, "the call went on");
 }
 
 fn events_are_16_bits(api: PollApi) {

@@ -385,17 +385,11 @@ fn a_hang_up_is_no_exception(api: SelectApi) {
 fn stopped_and_continued(api: SelectApi) {
     let fd = sys::eventfd(0).unwrap();
     let mut sets = Sets::new(api, &[(R, fd.as_raw_fd())]);
-    let child = sys::fork(|| {
+    let waits = || {
         sets.warm_up();
         i32::from(sets.select(-1) != Ok(1))
-    });
-    for _ in 0..2 {
-        threads::wait_until_process_sleeps(child.pid());
-        child.stop_and_continue();
-    }
-    threads::wait_until_process_sleeps(child.pid());
-    ring(fd.as_raw_fd());
-    assert_eq!(child.wait(), 0, "the call went on");
+    };
+    assert_eq!(sys::stopped_and_continued(waits, || ring(fd.as_raw_fd())), 0, "the call went on");
 }
 
 fn errno_is_left_alone(api: SelectApi) {

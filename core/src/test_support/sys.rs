@@ -9,6 +9,7 @@ use std::ptr::null;
 use libc::{c_int, c_void};
 use nix::errno::Errno;
 
+use super::threads::wait_until_process_sleeps;
 use crate::{hooks, raw};
 
 /// A result with the error number that the kernel gave.
@@ -269,6 +270,19 @@ pub fn set_descriptor_limit(soft: u64) -> u64 {
 /// one thread.
 pub fn in_child(body: impl FnOnce() -> c_int) -> c_int {
     fork(body).wait()
+}
+
+/// The exit status of a forked child that runs `waits`, is stopped and continued twice while it sleeps
+/// there, and is woken then. Only where this process has one thread.
+pub fn stopped_and_continued(waits: impl FnOnce() -> c_int, wake: impl FnOnce()) -> c_int {
+    let child = fork(waits);
+    for _ in 0..2 {
+        wait_until_process_sleeps(child.pid());
+        child.stop_and_continue();
+    }
+    wait_until_process_sleeps(child.pid());
+    wake();
+    child.wait()
 }
 
 /// A forked child.

@@ -17,6 +17,14 @@ pub(crate) const SOON: Option<timespec> = Some(timespec { tv_sec: 5, tv_nsec: 0 
 pub(crate) const ADD: EvFlags = EvFlags::EV_ADD;
 pub(crate) const CLEAR: EvFlags = EvFlags::EV_CLEAR;
 pub(crate) const NONE: FilterFlag = FilterFlag::empty();
+pub(crate) const DELETE: FilterFlag = FilterFlag::NOTE_DELETE;
+pub(crate) const WRITE: FilterFlag = FilterFlag::NOTE_WRITE;
+pub(crate) const EXTEND: FilterFlag = FilterFlag::NOTE_EXTEND;
+pub(crate) const ATTRIB: FilterFlag = FilterFlag::NOTE_ATTRIB;
+pub(crate) const LINK: FilterFlag = FilterFlag::NOTE_LINK;
+pub(crate) const RENAME: FilterFlag = FilterFlag::NOTE_RENAME;
+/// All that FreeBSD has for VNODE.
+pub(crate) const ALL: FilterFlag = FilterFlag::from_bits_retain(0x7FF);
 
 /// A change of a descriptor's knote.
 pub(crate) fn change(

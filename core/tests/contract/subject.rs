@@ -94,6 +94,17 @@ const CLEARS: &str = "it clears itself (EV_CLEAR is implied)";
 const BY_REQUEST: &str =
     "a knote comes with its request, and belongs to one queue; kevent() says EPERM";
 
+/// PROC: a process ends.
+const ENDS: &[(Need, &str)] = &[
+    NOT_BY_NUMBER,
+    (Need::Level, EXIT_ONCE),
+    (Need::Quench, "what has happened has happened"),
+    (Need::Again, "a process ends once"),
+    (Need::Flags, EXIT_ONCE),
+    (Need::Plain, EXIT_ONCE),
+    (Need::Stays, EXIT_ONCE),
+];
+
 /// SIGNAL and FS: something happens, is told, and is over.
 const HAPPENINGS: &[(Need, &str)] = &[
     NOT_BY_NUMBER,
@@ -133,31 +144,9 @@ pub(crate) const SUBJECTS: &[Kind] = &[
             (Need::Quench, "what has happened has happened"),
         ],
     },
-    Kind {
-        name: "PROC",
-        make: process::proc,
-        lacks: &[
-            NOT_BY_NUMBER,
-            (Need::Level, EXIT_ONCE),
-            (Need::Quench, "what has happened has happened"),
-            (Need::Again, "a process ends once"),
-            (Need::Flags, EXIT_ONCE),
-            (Need::Plain, EXIT_ONCE),
-            (Need::Stays, EXIT_ONCE),
-        ],
-    },
-    Kind {
-        name: "PROCDESC",
-        make: process::procdesc,
-        lacks: &[
-            (Need::Level, EXIT_ONCE),
-            (Need::Quench, "what has happened has happened"),
-            (Need::Again, "a process ends once"),
-            (Need::Flags, EXIT_ONCE),
-            (Need::Plain, EXIT_ONCE),
-            (Need::Stays, EXIT_ONCE),
-        ],
-    },
+    Kind { name: "PROC", make: process::proc, lacks: ENDS },
+    // The same, but that its ident is a descriptor.
+    Kind { name: "PROCDESC", make: process::procdesc, lacks: ENDS.split_at(1).1 },
     Kind { name: "SIGNAL", make: system::signal, lacks: HAPPENINGS },
     Kind { name: "FS", make: system::mounts, lacks: HAPPENINGS },
     Kind {
