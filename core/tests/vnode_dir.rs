@@ -7,7 +7,6 @@ use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 
 use common::*;
-use kq_core::FilterFlag;
 
 #[test]
 fn a_directory_tells_of_its_entries() {

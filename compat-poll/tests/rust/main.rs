@@ -8,51 +8,16 @@ mod api;
 
 use std::process::ExitCode;
 
-use kq_core::hooks::all_closes_are_told;
-use kq_core::rules;
-use kq_core::test_support::defences::{leaving, unhooked, untold};
-use kq_core::test_support::harness::{Rule, Suite};
+use kq_core::test_support::in_process::{Calls, suite};
 use kq_core::test_support::poll_rules;
 use kq_core::test_support::preload::add_rules_in_process;
-use kq_core::test_support::sets::{Call, Pair, Promise, compare_programs, entries, kernel_poll};
-use kq_core::test_support::watched::Ask;
+use kq_core::test_support::sets::{entries, kernel_poll};
 
 use api::{ask, poll, ppoll};
 
-const UNTOLD: &[Rule<Ask>] = rules![random equals_the_kernel_in_the_end,];
-const TOLD: &[Rule<Ask>] = rules![random equals_the_kernel,];
-
 fn main() -> ExitCode {
-    let mut suite = Suite::new();
-    add_rules_in_process(
-        &mut suite,
-        "untold",
-        || {},
-        ask as Ask,
-        &[UNTOLD, untold::RULES, unhooked::RULES, leaving::RULES],
-    );
-    add_rules_in_process(
-        &mut suite,
-        "told",
-        all_closes_are_told,
-        ask as Ask,
-        &[TOLD, leaving::RULES],
-    );
+    let calls = Calls { ask, arrays: [poll, ppoll], kernel: kernel_poll, count: entries };
+    let mut suite = suite(calls);
     add_rules_in_process(&mut suite, "untold", || {}, api::API, &[poll_rules::RULES]);
     suite.run()
-}
-
-fn pair(ask: Call, promise: Promise) -> Pair {
-    Pair { kernel: kernel_poll, ask, count: entries, promise }
-}
-
-fn equals_the_kernel(_: Ask) {
-    compare_programs(
-        40,
-        &[poll as Call, ppoll].map(|call| pair(call, Promise::WHERE_CLOSES_ARE_TOLD)),
-    );
-}
-
-fn equals_the_kernel_in_the_end(_: Ask) {
-    compare_programs(40, &[poll as Call, ppoll].map(|call| pair(call, Promise::Late)));
 }

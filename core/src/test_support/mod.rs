@@ -19,6 +19,7 @@ mod epoll_native;
 pub mod faults;
 pub mod filter;
 pub mod harness;
+pub mod in_process;
 pub mod isolate;
 pub mod leak;
 pub mod ops;
