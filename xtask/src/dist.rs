@@ -10,8 +10,12 @@ use clap::Args;
 use crate::man;
 use crate::run::cargo;
 
+/// Is this a system with a kqueue of its own? Then it lacks sys/epoll.h, and not sys/event.h.
+const HAS_KQUEUE: bool = cfg!(not(target_os = "linux"));
+
 /// A C library: the package, the name, and the folder with its pkg-config file.
-const LIBRARIES: [(&str, &str, &str); 4] = [
+const LIBRARIES: &[(&str, &str, &str)] = &[
+    #[cfg(target_os = "linux")]
     ("kq-core-c", "kqcompat_kqueue", "core/c"),
     ("compat-epoll-c", "kqcompat_epoll", "compat-epoll/c"),
     ("compat-poll-c", "kqcompat_poll", "compat-poll/c"),
@@ -53,14 +57,12 @@ impl Dist {
             bail!("the prefix must be absolute, and the libraries' folder relative to it");
         }
         let built = build()?;
-        for (_, name, folder) in LIBRARIES {
+        for &(_, name, folder) in LIBRARIES {
             self.library(&built, name)?;
             self.pkg_config(name, &crate::root().join(folder))?;
         }
-        let headers = crate::root().join("core/c/include");
-        self.copy(&headers.join("sys/event.h"), &format!("{HEADERS}/sys"))?;
-        for header in ["aio.h", "kqcompat.h"] {
-            self.copy(&headers.join(header), HEADERS)?;
+        for (header, folder) in headers(HAS_KQUEUE) {
+            self.copy(&crate::root().join(header), &format!("{HEADERS}{folder}"))?;
         }
         for page in man::pages()? {
             let section = page.extension().and_then(|e| e.to_str()).unwrap_or_default();
@@ -88,18 +90,19 @@ impl Dist {
         let libdir = self.libdir.to_str().context("the libraries' folder is no text")?;
         let archive = format!("lib{name}.a");
         self.copy(&built.join(&archive), libdir)?;
-        let file = format!("lib{name}.so.{VERSION}");
-        let content = fs::read(built.join(format!("lib{name}.so")))?;
+        let (bare, file) = (shared(name, ""), shared(name, VERSION));
+        let content = fs::read(built.join(&bare))?;
         let folder = self.root().join(libdir);
         write(&folder.join(&file), &content)?;
         link(&file, &folder.join(soname(name)))?;
-        link(&soname(name), &folder.join(format!("lib{name}.so")))
+        link(&soname(name), &folder.join(bare))
     }
 
     fn pkg_config(&self, name: &str, folder: &Path) -> Result<()> {
         let template = folder.join(format!("{name}.pc.in"));
         let text = fs::read_to_string(&template)
             .with_context(|| format!("cannot read {}", template.display()))?;
+        let text = if HAS_KQUEUE { with_epoll_header(&text, name) } else { text };
         let text = text
             .replace("@prefix@", &self.prefix.display().to_string())
             .replace("@version@", VERSION)
@@ -116,8 +119,42 @@ impl Dist {
     }
 }
 
+/// The headers, and where each goes below [`HEADERS`].
+fn headers(has_kqueue: bool) -> &'static [(&'static str, &'static str)] {
+    if has_kqueue {
+        &[("compat-epoll/c/include/sys/epoll.h", "/sys")]
+    } else {
+        &[
+            ("core/c/include/sys/event.h", "/sys"),
+            ("core/c/include/aio.h", ""),
+            ("core/c/include/kqcompat.h", ""),
+        ]
+    }
+}
+
+/// What pkg-config says where the system has a kqueue: who wants epoll wants its header too. There is
+/// no libdl.
+fn with_epoll_header(text: &str, name: &str) -> String {
+    let text = text.replace(" -ldl", "");
+    if name != "kqcompat_epoll" {
+        return text;
+    }
+    text.replace("\n\nName:", "\nincludedir=${prefix}/include\n\nName:")
+        .replace("\nLibs: ", "\nCflags: -I${includedir}\nLibs: ")
+}
+
+/// The file name of a shared library; of which version, if one is given.
+fn shared(name: &str, version: &str) -> String {
+    let version = if version.is_empty() { String::new() } else { format!(".{version}") };
+    if cfg!(target_os = "macos") {
+        format!("lib{name}{version}.dylib")
+    } else {
+        format!("lib{name}.so{version}")
+    }
+}
+
 fn soname(name: &str) -> String {
-    format!("lib{name}.so.{ABI}")
+    shared(name, &ABI.to_string())
 }
 
 /// Builds the libraries, and says where they are.
@@ -126,7 +163,8 @@ fn soname(name: &str) -> String {
 /// a program that is linked with them there would look for a file that is not.
 fn build() -> Result<PathBuf> {
     for (package, name, _) in LIBRARIES {
-        let soname = format!("link-arg=-Wl,-soname,{}", soname(name));
+        let option = if cfg!(target_os = "macos") { "-install_name" } else { "-soname" };
+        let soname = format!("link-arg=-Wl,{option},{}", soname(name));
         let args = ["rustc", "--quiet", "--locked", "--profile", "dist", "--package", package];
         let kinds = ["--lib", "--crate-type", "cdylib,staticlib", "--", "-C", &soname];
         cargo(&[&args[..], &kinds[..]].concat(), &[])?;
@@ -156,5 +194,29 @@ fn remove(file: &Path) -> Result<()> {
             Err(error).with_context(|| format!("cannot replace {}", file.display()))
         }
         _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_system_with_a_kqueue_gets_epolls_header_and_is_told_of_it() {
+        for has_kqueue in [false, true] {
+            for (header, _) in headers(has_kqueue) {
+                assert!(crate::root().join(header).exists(), "{header}");
+            }
+        }
+        let read = |file: &str| fs::read_to_string(crate::root().join(file)).unwrap();
+        let epoll =
+            with_epoll_header(&read("compat-epoll/c/kqcompat_epoll.pc.in"), "kqcompat_epoll");
+        assert!(epoll.contains("\nincludedir=${prefix}/include\n"), "{epoll}");
+        assert!(
+            epoll.contains("\nCflags: -I${includedir}\n") && !epoll.contains("-ldl"),
+            "{epoll}"
+        );
+        let poll = with_epoll_header(&read("compat-poll/c/kqcompat_poll.pc.in"), "kqcompat_poll");
+        assert!(!poll.contains("includedir") && !poll.contains("-ldl"), "{poll}");
     }
 }

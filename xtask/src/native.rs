@@ -3,6 +3,8 @@
 //! libkqcompat_kqueue; then once more with NetBSD's struct and numbers, by a library in between
 //! (core/c/tests/c/netbsd.c).
 //!
+//! Last, libevent's suite with those libraries preloaded, as the step `regress` has it on Linux's own.
+//!
 //! docs/native-differences.txt lists the tests that must fail there, each with its reason: one that
 //! fails and is not listed is an error, and so is one that is listed and passes.
 
@@ -14,7 +16,8 @@ use anyhow::{Context, Result, bail};
 
 use crate::run::cargo;
 
-/// A test binary, and which of its tests: those with this in their names.
+/// A test binary ([`UNIT`]: the package's own tests), and which of its tests: those with this in their
+/// names.
 struct Suite {
     layout: Layout,
     package: &'static str,
@@ -38,7 +41,10 @@ const fn suite(
     Suite { layout, package, test, filter }
 }
 
-const SUITES: [Suite; 14] = [
+const UNIT: &str = "--lib";
+
+const SUITES: [Suite; 15] = [
+    suite(Layout::FreeBsd, "kq-core", UNIT, "native::"),
     suite(Layout::FreeBsd, "compat-epoll", "portable", ""),
     suite(Layout::FreeBsd, "compat-epoll", "rules", "compat::"),
     suite(Layout::FreeBsd, "compat-epoll", "nix_api", ""),
@@ -93,8 +99,39 @@ pub(crate) fn run() -> Result<()> {
         let passed = passed.iter().filter(|name| listed.contains_key(&rule(name)));
         wrong.extend(passed.map(|name| format!("{name} is listed as different, and has passed")));
     }
-    if wrong.is_empty() { Ok(()) } else { bail!("{}", wrong.join("\n")) }
+    if !wrong.is_empty() {
+        bail!("{}", wrong.join("\n"));
+    }
+    regress()
 }
+
+/// libevent's suite. What `regress` has cargo build for it has the cfg.
+fn regress() -> Result<()> {
+    cargo(&["build", "--release", "--locked", "--package=kq-core-c", "--package=regress"], &[])?;
+    let release = target().join("release");
+    // libevent itself is the same.
+    let built = target().join("regress");
+    std::fs::create_dir_all(&built)?;
+    let here = target().join("native/regress");
+    if !here.exists() {
+        std::os::unix::fs::symlink(&built, &here)?;
+    }
+    let mut regress = Command::new(release.join("regress"));
+    regress
+        .args(["--policy", "register", "--tests", crate::ci::LIBEVENTS_TESTS])
+        .current_dir(crate::root())
+        .env("CARGO_TARGET_DIR", target().join("native"))
+        .env("RUSTFLAGS", FORCED)
+        .env("KQCOMPAT_NATIVE_LIB", release.join("libkqcompat_kqueue.so"))
+        .env("LD_LIBRARY_PATH", &release);
+    if !regress.status().context("cannot start regress")?.success() {
+        bail!("libevent's suite differs over a native kqueue");
+    }
+    Ok(())
+}
+
+/// What puts core on its native side.
+const FORCED: &str = "--cfg kqcompat_native";
 
 /// A test's name without its backend.
 fn rule(name: &str) -> String {
@@ -125,7 +162,11 @@ fn results(
 ) -> Result<(Vec<String>, Vec<String>)> {
     let program = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(program);
-    command.args(["test", "--locked", "--package", suite.package, "--test", suite.test, "--"]);
+    command.args(["test", "--locked", "--package", suite.package]);
+    if suite.test != UNIT {
+        command.arg("--test");
+    }
+    command.args([suite.test, "--"]);
     command.args([suite.filter].iter().filter(|filter| !filter.is_empty()));
     for (name, _) in listed.iter().filter(|(_, listed)| listed.left_out) {
         command.args(["--skip", name]);
@@ -136,7 +177,7 @@ fn results(
         .current_dir(crate::root())
         .env("LD_LIBRARY_PATH", libraries)
         .env("CARGO_TARGET_DIR", target().join("native"))
-        .env("RUSTFLAGS", "--cfg kqcompat_native");
+        .env("RUSTFLAGS", FORCED);
     match suite.layout {
         Layout::FreeBsd => command.env("KQCOMPAT_NATIVE_LIB", beneath),
         Layout::NetBsd => {

@@ -1,6 +1,8 @@
 //! The seam: one side for Linux, one for systems that have a kqueue, with the same items, chosen here
 //! and nowhere else. core/build.rs says when `kqcompat_native` is set.
 
+mod seam;
+
 #[cfg(not(kqcompat_native))]
 pub(crate) mod linux;
 #[cfg(any(kqcompat_native, test))]

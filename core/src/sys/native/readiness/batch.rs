@@ -107,19 +107,19 @@ pub(crate) fn deliver(
     told
 }
 
-/// Pipes without a reader that have no knote are always ready.
-fn add_gone(registrations: &Registrations, batch: &mut Batch) {
+/// Pipes without a reader that have no knote are always ready. Those that there is no room for stay
+/// so, and come first the next time.
+fn add_gone(registrations: &mut Registrations, batch: &mut Batch) {
     if registrations.gone == 0 {
         return;
     }
-    for (fd, registration) in &registrations.by_fd {
-        // Those that there is no room for stay ready.
-        if batch.ready.len() == batch.room {
-            return;
-        }
-        if registration.gone && registration.armed {
-            batch.place(*fd, registration.serial).seen.write = Some(GONE);
-        }
+    let is_ready =
+        |(fd, r): (&RawFd, &Registration)| (r.gone && r.armed).then_some((*fd, r.serial));
+    let mut ready: Vec<_> = registrations.by_fd.iter().filter_map(is_ready).collect();
+    ready.sort_unstable_by_key(|&(fd, _)| (fd <= registrations.last_gone, fd));
+    for (fd, serial) in ready.into_iter().take(batch.room - batch.ready.len()) {
+        batch.place(fd, serial).seen.write = Some(GONE);
+        registrations.last_gone = fd;
     }
 }
 
@@ -208,4 +208,36 @@ fn replace(
     }
     changes.push(registration.change(fd, at, adding(knote)));
     registration.knotes[at] = knote;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::bits::Kind;
+    use super::*;
+
+    #[test]
+    fn pipes_without_a_reader_take_turns() {
+        let mut registrations = Registrations::default();
+        for fd in 3..8 {
+            let registration = Registration {
+                events: 0,
+                data: 0,
+                serial: 1,
+                kind: Kind::PipeWrite,
+                target: None,
+                knotes: [Knote::Off; 3],
+                armed: fd != 5,
+                told: 0,
+                gone: true,
+            };
+            registrations.set(fd, registration);
+        }
+        let mut told = Vec::new();
+        for _ in 0..4 {
+            let mut batch = Batch::new(2);
+            add_gone(&mut registrations, &mut batch);
+            told.extend(batch.ready.iter().map(|ready| ready.fd));
+        }
+        assert_eq!(told, [3, 4, 6, 7, 3, 4, 6, 7]);
+    }
 }

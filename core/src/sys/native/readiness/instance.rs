@@ -32,6 +32,22 @@ pub(crate) struct Registrations {
     pub(crate) by_fd: FxHashMap<RawFd, Registration>,
     /// How many have [`Registration::gone`].
     pub(crate) gone: usize,
+    /// The one of them that was told last.
+    pub(crate) last_gone: RawFd,
+    /// Whose turn is it, where there is room for one: theirs, or that of what the queue has?
+    pub(crate) gone_first: bool,
+}
+
+impl Registrations {
+    /// Of so many places, how many are for what the queue has? Those without a knote are not to be
+    /// kept out for ever by descriptors that are always ready, nor these by them.
+    pub(crate) fn room_beside_gone(&mut self, room: usize) -> usize {
+        if self.gone == 0 {
+            return room;
+        }
+        self.gone_first = !self.gone_first;
+        if room == 1 && !self.gone_first { 1 } else { room - 1 }
+    }
 }
 
 /// One descriptor's registration.

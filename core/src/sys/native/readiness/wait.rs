@@ -129,12 +129,18 @@ fn collect(
 ) -> Result<Collected, Errno> {
     /// Fetched in one call.
     const MOST: usize = 1024;
-    let has_gone = instance.lock().gone > 0;
+    let (has_gone, fetched) = {
+        let mut registrations = instance.lock();
+        (registrations.gone > 0, registrations.room_beside_gone(room))
+    };
     let mut left = if has_gone { Some(Duration::ZERO) } else { left };
     let mut mask = sigmask;
     let mut batch = Batch::new(room);
+    if fetched == 0 {
+        return Ok(Collected { batch, more: true });
+    }
     loop {
-        let want = (room - batch.len()).min(MOST);
+        let want = (fetched - batch.len()).min(MOST);
         let mut raw = vec![Raw::default(); want];
         let n = match fetch(kq, &mut raw, left, mask) {
             Ok(n) => n,
@@ -150,7 +156,7 @@ fn collect(
             new = batch.add(&instance.lock(), &raw[..n]);
         }
         let full = n == want;
-        if !full || new == 0 || batch.len() == room {
+        if !full || new == 0 || batch.len() == fetched {
             batch.is_all = !full;
             return Ok(Collected { batch, more: full });
         }
