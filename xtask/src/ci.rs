@@ -10,9 +10,6 @@ use crate::man;
 use crate::readme;
 use crate::run::{cargo, if_there};
 
-/// Those of libevent's tests that are run here: the others take minutes.
-pub(crate) const LIBEVENTS_TESTS: &str = "main/,et/,signal/,bufferevent/,thread/,listener/,test-*";
-
 /// One step.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub(crate) enum Step {
@@ -55,7 +52,7 @@ impl Step {
             "regress",
             "--",
             "--tests",
-            LIBEVENTS_TESTS,
+            "main/,et/,signal/,bufferevent/,thread/,listener/,test-*",
         ];
         // Without building what was packed: cargo keeps what it has unpacked of a version by its number
         // alone, so that the second run in a folder would build the first one's sources.

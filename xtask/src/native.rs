@@ -3,8 +3,6 @@
 //! libkqcompat_kqueue; then once more with NetBSD's struct and numbers, by a library in between
 //! (core/c/tests/c/netbsd.c).
 //!
-//! Last, libevent's suite with those libraries preloaded, as the step `regress` has it on Linux's own.
-//!
 //! docs/native-differences.txt lists the tests that must fail there, each with its reason: one that
 //! fails and is not listed is an error, and so is one that is listed and passes.
 
@@ -99,35 +97,7 @@ pub(crate) fn run() -> Result<()> {
         let passed = passed.iter().filter(|name| listed.contains_key(&rule(name)));
         wrong.extend(passed.map(|name| format!("{name} is listed as different, and has passed")));
     }
-    if !wrong.is_empty() {
-        bail!("{}", wrong.join("\n"));
-    }
-    regress()
-}
-
-/// libevent's suite. What `regress` has cargo build for it has the cfg.
-fn regress() -> Result<()> {
-    cargo(&["build", "--release", "--locked", "--package=kq-core-c", "--package=regress"], &[])?;
-    let release = target().join("release");
-    // libevent itself is the same.
-    let built = target().join("regress");
-    std::fs::create_dir_all(&built)?;
-    let here = target().join("native/regress");
-    if !here.exists() {
-        std::os::unix::fs::symlink(&built, &here)?;
-    }
-    let mut regress = Command::new(release.join("regress"));
-    regress
-        .args(["--policy", "register", "--tests", crate::ci::LIBEVENTS_TESTS])
-        .current_dir(crate::root())
-        .env("CARGO_TARGET_DIR", target().join("native"))
-        .env("RUSTFLAGS", FORCED)
-        .env("KQCOMPAT_NATIVE_LIB", release.join("libkqcompat_kqueue.so"))
-        .env("LD_LIBRARY_PATH", &release);
-    if !regress.status().context("cannot start regress")?.success() {
-        bail!("libevent's suite differs over a native kqueue");
-    }
-    Ok(())
+    if wrong.is_empty() { Ok(()) } else { bail!("{}", wrong.join("\n")) }
 }
 
 /// What puts core on its native side.
