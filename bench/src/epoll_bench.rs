@@ -9,7 +9,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
 use clap::Args;
+use kq_core::EvFlags;
 
+use crate::ancestors::ring::RingPoller;
 use crate::ctx::Ctx;
 use crate::fixture::{Kind, Stream, read_some, streams, write_byte};
 use crate::host;
@@ -40,6 +42,10 @@ pub(crate) struct EpollBenchArgs {
     #[arg(long, value_enum, value_delimiter = ',', default_values = ["lt", "et"])]
     pub(crate) trigger: Vec<Trigger>,
 }
+
+/// What stands beside epoll and has no C function: the ring without and with wake-one (one reader has
+/// nobody beside it: that shows what the flag costs), and the loop that asks nobody.
+const BESIDE_EPOLL: [&str; 3] = ["kqueue, ring", "kqueue, ring, EV_WAKEONE", "busy loop"];
 
 /// How an event is reported.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -134,14 +140,21 @@ fn case(
     let rounds = ctx.plan.rounds.min(15);
     let slice = Duration::from_secs_f64(ctx.plan.seconds(args.time) / rounds as f64);
     let all: Vec<&Interface> = std::iter::once(native).chain(others.iter().copied()).collect();
-    let busy = usize::from(native.family == Family::Epoll);
-    let values = in_turns(rounds, all.len() + busy, |lane| {
+    let beside: &[&str] = if native.family == Family::Epoll { &BESIDE_EPOLL } else { &[] };
+    let values = in_turns(rounds, all.len() + beside.len(), |lane| {
         let produce = |stop: &AtomicBool| write_randomly(ctx, streams, args.limit, stop);
-        let Some(interface) = all.get(lane) else {
+        if lane == all.len() + 2 {
             return traffic(ctx, slice, produce, |until| busy_loop(streams, until));
-        };
+        }
         let want = if trigger == Trigger::Et { Want::READ_EDGE } else { Want::READ };
-        let mut poller = interface.open(args.events.into())?;
+        let mut poller = match all.get(lane) {
+            Some(interface) => interface.open(args.events.into())?,
+            None => {
+                let wake_one = lane == all.len() + 1;
+                let flags = if wake_one { EvFlags::EV_WAKEONE } else { EvFlags::empty() };
+                Box::new(RingPoller::new(1024, args.events.into(), flags)?)
+            }
+        };
         for s in streams {
             poller.add(s.read_fd(), want)?;
         }
@@ -149,9 +162,7 @@ fn case(
     })?;
     let mut names: Vec<_> =
         all.iter().map(|i| (i.name.clone(), target(i, kind, trigger))).collect();
-    if busy == 1 {
-        names.push(("busy loop".into(), None));
-    }
+    names.extend(beside.iter().map(|&name| (name.to_owned(), None)));
     let group = format!("{} {}", kind.name(), trigger.name());
     Ok(Row::rate(&group, "events").at(args.n).case(names, &values))
 }

@@ -17,8 +17,11 @@ use crate::model::Bench;
 
 #[path = "../../../core/examples/http_ring/serve.rs"]
 mod serve;
+#[path = "../../../core/examples/http_ring/serve_aio.rs"]
+mod serve_aio;
 
 use serve::Page;
+use serve_aio::Answer;
 
 /// Server threads, and threads that load them.
 const THREADS: usize = 2;
@@ -27,19 +30,27 @@ const THREADS: usize = 2;
 pub(super) fn run(ctx: &Ctx, args: &AncestorsArgs, bench: &mut Bench) -> Result<()> {
     let rounds = ctx.plan.rounds.min(9);
     let slice = Duration::from_secs_f64(ctx.plan.seconds(args.time) / rounds as f64);
+    let has_requests = serve_aio::has_requests()?;
+    if !has_requests {
+        bench.note("web server, aio_sendfile: there is no io_uring here");
+    }
     for bytes in [1024, 65536] {
         ctx.case("web server");
         let mut file = tempfile::NamedTempFile::new()?;
         file.write_all(&vec![b'x'; bytes])?;
         let page = Page::open(file.path())?;
-        let values = in_turns(rounds, 2, |lane| {
+        let answer = Answer::open(file.path())?;
+        let mut lanes = vec!["epoll", "ring, wake-one"];
+        lanes.extend(has_requests.then_some("ring, wake-one, aio_sendfile"));
+        let values = in_turns(rounds, lanes.len(), |lane| {
             let api = ctx.interfaces.epoll;
             requests(slice, args.connections, &page, |listener, stop| match lane {
                 0 => epoll_worker(api, listener, &page, stop),
-                _ => serve::worker(listener, &page, stop),
+                1 => serve::worker(listener, &page, stop),
+                _ => serve_aio::worker(listener, &answer, stop),
             })
         })?;
-        let lanes = ["epoll", "ring, wake-one"].map(|name| (name.to_owned(), None)).to_vec();
+        let lanes = lanes.into_iter().map(|name| (name.to_owned(), None)).collect();
         bench.cases.push(Row::rate("web server, bytes", "requests").at(bytes).case(lanes, &values));
         ctx.done();
     }

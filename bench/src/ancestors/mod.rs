@@ -6,7 +6,7 @@ mod http;
 mod last_check;
 mod min;
 mod names;
-mod ring;
+pub(crate) mod ring;
 mod selective;
 mod threads;
 mod wake_one;

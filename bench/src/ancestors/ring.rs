@@ -17,21 +17,24 @@ use crate::measure::{Row, in_turns};
 use crate::model::Bench;
 
 /// A queue's ring. `EV_CLEAR` where the edge is wanted; the number of bytes is not.
-pub(super) struct RingPoller {
+pub(crate) struct RingPoller {
     ring: Ring<Kqueue>,
     events: Vec<KEvent>,
+    /// Beside EV_ADD and EV_CLEAR: EV_WAKEONE.
+    flags: EvFlags,
 }
 
 impl RingPoller {
-    pub(super) fn new(capacity: usize, max_events: usize) -> Result<Self> {
+    pub(crate) fn new(capacity: usize, max_events: usize, flags: EvFlags) -> Result<Self> {
         let ring = Ring::new(Kqueue::new()?, capacity)?;
-        Ok(Self { ring, events: vec![KEvent::default(); max_events] })
+        Ok(Self { ring, events: vec![KEvent::default(); max_events], flags })
     }
 }
 
 impl Poller for RingPoller {
     fn add(&mut self, fd: RawFd, want: Want) -> io::Result<()> {
-        let flags = EvFlags::EV_ADD | if want.edge { EvFlags::EV_CLEAR } else { EvFlags::empty() };
+        let edge = if want.edge { EvFlags::EV_CLEAR } else { EvFlags::empty() };
+        let flags = EvFlags::EV_ADD | edge | self.flags;
         let filter = EventFilter::EVFILT_READ;
         let add = KEvent::new(fd as usize, filter, flags, FilterFlag::NOTE_NODATA, 0, 0);
         Ok(self.ring.queue().kevent(&[add], &mut [], None).map(drop)?)
@@ -77,7 +80,7 @@ pub(super) fn run(ctx: &Ctx, args: &AncestorsArgs, bench: &mut Bench) -> Result<
         let values = in_turns(rounds, 2, |lane| {
             let mut poller: Box<dyn Poller> = match lane {
                 0 => Box::new(EpollPoller::new(ctx.interfaces.epoll, 64)?),
-                _ => Box::new(RingPoller::new(1024, 64)?),
+                _ => Box::new(RingPoller::new(1024, 64, EvFlags::empty())?),
             };
             let want = if trigger == Trigger::Et { Want::READ_EDGE } else { Want::READ };
             for stream in &streams {

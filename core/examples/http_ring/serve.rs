@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, ErrorKind, Read};
 use std::net::{TcpListener, TcpStream};
-use std::os::fd::{AsRawFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::path::Path;
 
 use kq_core::{EvFlags, EventFilter, FilterFlag, KEvent, Kqueue, Ring};
@@ -40,7 +40,7 @@ pub(crate) struct Conn {
     /// How much of the blank line that ends a request has come.
     matched: usize,
     /// Requests that are to be answered.
-    owed: u64,
+    pub(crate) owed: u64,
     /// How much of the present answer was sent.
     sent: usize,
 }
@@ -58,6 +58,12 @@ impl Conn {
         self.stream.as_raw_fd()
     }
 
+    /// Its descriptor, borrowed.
+    #[allow(dead_code, reason = "the worker with requests asks")]
+    pub(crate) fn as_fd(&self) -> BorrowedFd<'_> {
+        self.stream.as_fd()
+    }
+
     /// Whether it waits for room to write.
     pub(crate) fn is_blocked(&self) -> bool {
         self.owed > 0
@@ -65,7 +71,6 @@ impl Conn {
 
     /// Reads what there is and answers as far as there is room; how many answers are complete.
     pub(crate) fn go_on(&mut self, page: &Page) -> io::Result<u64> {
-        let mut room = [0; 4096];
         let mut done = 0;
         loop {
             while self.owed > 0 {
@@ -76,13 +81,22 @@ impl Conn {
                     Err(e) => return Err(e),
                 }
             }
-            match self.stream.read(&mut room) {
-                Ok(0) => return Err(ErrorKind::UnexpectedEof.into()),
-                Ok(n) => room[..n].iter().for_each(|&byte| self.take(byte)),
-                Err(e) if e.kind() == ErrorKind::WouldBlock => return Ok(done),
-                Err(e) => return Err(e),
+            if !self.read()? {
+                return Ok(done);
             }
         }
+    }
+
+    /// Reads some; false: there is no more just now.
+    pub(crate) fn read(&mut self) -> io::Result<bool> {
+        let mut room = [0; 4096];
+        match self.stream.read(&mut room) {
+            Ok(0) => return Err(ErrorKind::UnexpectedEof.into()),
+            Ok(n) => room[..n].iter().for_each(|&byte| self.take(byte)),
+            Err(e) if e.kind() == ErrorKind::WouldBlock => return Ok(false),
+            Err(e) => return Err(e),
+        }
+        Ok(true)
     }
 
     fn take(&mut self, byte: u8) {
