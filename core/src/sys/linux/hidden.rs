@@ -13,12 +13,14 @@ static SERIAL: AtomicU32 = AtomicU32::new(0);
 
 /// A hidden descriptor of ours. Where the program has closed its number by a raw system call, another of
 /// ours may lie there by now: this tells the two apart.
+#[cfg(not(kqcompat_native))]
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) struct Own {
     fd: RawFd,
     serial: u32,
 }
 
+#[cfg(not(kqcompat_native))]
 impl Own {
     /// The one that was hidden at a number just now.
     pub(crate) fn at(fd: RawFd) -> Self {
@@ -44,6 +46,7 @@ impl Own {
     }
 }
 
+#[cfg(not(kqcompat_native))]
 fn last(fd: RawFd) -> u32 {
     LAST.get(fd as usize).map_or(0, |serial| serial.load(Ordering::Acquire))
 }
