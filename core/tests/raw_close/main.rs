@@ -12,10 +12,12 @@ use std::io::Write;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicI32, Ordering::SeqCst};
 
 use kq::*;
 use kq_core::EventFilter::*;
 use kq_core::test_support::harness::Suite;
+use kq_core::test_support::threads::wait_until_task_sleeps;
 use kq_core::test_support::{isolate, leak, signals, sys};
 use kq_core::{AioNotify, AioRequest, Errno, EvFlags, FilterFlag, KEvent, Kqueue, abi, readiness};
 
@@ -444,25 +446,27 @@ fn kevent_on_an_epoll_instance(taken: &mut Taken) {
 
 fn a_wait_for_some(taken: &mut Taken) {
     let kq = Kqueue::new().unwrap();
-    let two =
-        [1, 2].map(|ident| change(ident, EVFILT_USER, ADD | [NOTHING, CLEAR][ident - 1], NONE));
-    apply(&kq, &two).unwrap();
-    apply(&kq, &[trigger()]).unwrap();
+    let (reader, writer) = sys::pipe().unwrap();
+    sys::write(writer.as_raw_fd(), b"x").unwrap();
+    apply(&kq, &[change(reader.as_raw_fd(), EVFILT_READ, ADD, NONE)]).unwrap();
+    apply(&kq, &[change(1, EVFILT_USER, ADD | CLEAR, NONE)]).unwrap();
+    let waiter = AtomicI32::new(0);
     std::thread::scope(|threads| {
-        let waiter = threads.spawn(|| {
+        let waits = threads.spawn(|| {
+            // SAFETY: takes nothing.
+            waiter.store(unsafe { libc::gettid() }, SeqCst);
             let mut events = [trigger(); 4];
             kq.wait_min(&[], &mut events, 2, None, kq_core::WaitFlags::empty())
         });
-        // It sleeps behind a gate, since there is one event already.
-        let has_gate = || {
-            let open = leak::open_descriptors();
-            open.values().filter(|kind| kind.contains("eventpoll")).count() == 3
-        };
-        while !has_gate() {
+        // Since there is one event already it sleeps behind a gate, and in no other place.
+        while waiter.load(SeqCst) == 0 {
             std::thread::yield_now();
         }
-        taken.take(&kq, &[]);
-        apply(&kq, &[change(2, EVFILT_USER, NOTHING, FilterFlag::NOTE_TRIGGER)]).unwrap();
-        assert_eq!(waiter.join().unwrap(), Ok(2));
+        wait_until_task_sleeps(waiter.load(SeqCst));
+        let sets = leak::open_descriptors();
+        assert_eq!(sets.values().filter(|kind| kind.contains("eventpoll")).count(), 3);
+        taken.take(&kq, &[&reader, &writer]);
+        apply(&kq, &[trigger()]).unwrap();
+        assert_eq!(waits.join().unwrap(), Ok(2));
     });
 }
