@@ -52,9 +52,11 @@ impl Mode {
     }
 
     fn want(self) -> Want {
+        // Who is told reads, and so learns how much there was.
+        let want = Want { nodata: true, ..Want::READ };
         match self {
-            Self::Edge => Want::READ_EDGE,
-            Self::Rearm => Want { oneshot: true, ..Want::READ },
+            Self::Edge => Want { edge: true, ..want },
+            Self::Rearm => Want { oneshot: true, ..want },
         }
     }
 }
@@ -64,7 +66,10 @@ pub(crate) fn run(ctx: &Ctx, args: &ScaleArgs) -> Result<Bench> {
     ensure!(args.sources >= 2, "tokens need two sources to run between");
     let mut bench = Bench::new(
         "scale",
-        format!("N threads wait on one queue of {} pipes; events a second", args.sources),
+        format!(
+            "N threads wait on one queue of {} pipes, a kqueue without data; events a second",
+            args.sources
+        ),
     );
     let pairs = ctx.interfaces.pairs();
     let (native, others) =

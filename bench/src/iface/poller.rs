@@ -20,11 +20,14 @@ pub(crate) struct Want {
     pub(crate) edge: bool,
     /// EPOLLONESHOT, EV_DISPATCH: silent after one report until enabled again.
     pub(crate) oneshot: bool,
+    /// A kqueue need not say how much there is, where it knows that: epoll does not either.
+    pub(crate) nodata: bool,
 }
 
 impl Want {
     /// Input, as long as there is some.
-    pub(crate) const READ: Self = Self { read: true, write: false, edge: false, oneshot: false };
+    pub(crate) const READ: Self =
+        Self { read: true, write: false, edge: false, oneshot: false, nodata: false };
     /// Input, once for each arrival.
     pub(crate) const READ_EDGE: Self = Self { edge: true, ..Self::READ };
 }
@@ -262,13 +265,14 @@ impl<K: Kq> KqPoller<K> {
         Self { kq: Arc::new(kq), events: K::room(max_events) }
     }
 
-    fn set(&self, fd: RawFd, filter: i16, flags: u16) -> io::Result<()> {
-        self.kq.change(&[K::event(fd as usize, filter, flags, 0, 0)])
+    fn set(&self, fd: RawFd, filter: i16, flags: u16, want: Want) -> io::Result<()> {
+        let fflags = if want.nodata { self.kq.nodata() } else { 0 };
+        self.kq.change(&[K::event(fd as usize, filter, flags, fflags, 0)])
     }
 
     /// Deletes, where there may be nothing to delete.
     fn unset(&self, fd: RawFd, filter: i16) -> io::Result<()> {
-        match self.set(fd, filter, EV_DELETE) {
+        match self.set(fd, filter, EV_DELETE, Want::default()) {
             Err(e) if e.raw_os_error() == Some(libc::ENOENT) => Ok(()),
             other => other,
         }
@@ -281,10 +285,10 @@ impl<K: Kq + 'static> Poller for KqPoller<K> {
             | if want.edge { EV_CLEAR } else { 0 }
             | if want.oneshot { EV_DISPATCH } else { 0 };
         if want.read {
-            self.set(fd, EVFILT_READ, flags)?;
+            self.set(fd, EVFILT_READ, flags, want)?;
         }
         if want.write {
-            self.set(fd, EVFILT_WRITE, flags)?;
+            self.set(fd, EVFILT_WRITE, flags, want)?;
         }
         Ok(())
     }
@@ -292,7 +296,7 @@ impl<K: Kq + 'static> Poller for KqPoller<K> {
     fn modify(&mut self, fd: RawFd, want: Want) -> io::Result<()> {
         if want.oneshot && want.read && !want.write {
             // A re-arm: the knote is there, switched off.
-            return self.set(fd, EVFILT_READ, EV_ENABLE);
+            return self.set(fd, EVFILT_READ, EV_ENABLE, want);
         }
         if !want.read {
             self.unset(fd, EVFILT_READ)?;
