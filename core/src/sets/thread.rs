@@ -53,6 +53,8 @@ struct Thread {
 const ENDED: *mut Thread = std::ptr::without_provenance_mut(1);
 
 thread_local! {
+    // It is const; where thread-locals are emulated (OpenBSD) the lint does not see it.
+    #[allow(clippy::missing_const_for_thread_local)]
     static THREAD: Slot<*mut Thread> = const { Slot::new(null_mut()) };
 }
 
