@@ -54,8 +54,8 @@ impl Step {
             "--tests",
             "main/,et/,signal/,bufferevent/,thread/,listener/,test-*",
         ];
-        // Without building what was packed: cargo keeps what it has unpacked of a version by its number
-        // alone, so that the second run in a folder would build the first one's sources.
+        // Without building what was packed: in a folder that was used before, cargo takes the kq-core
+        // that it packed there at that time.
         const PACKAGE: &[&str] = &[
             "package",
             "--quiet",
