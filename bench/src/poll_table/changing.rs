@@ -51,6 +51,12 @@ pub(super) fn rows(
         let lanes = lanes(native, others, |c| new_sets(table, c, n).target(Target::AtLeast(0.9)));
         Row::speedup(native.name, "a wholly new set at each call").at(n).measure(plan, lanes)
     })?;
+
+    table.case(bench, &format!("{} turned", native.name), || {
+        let lanes = lanes(native, others, |c| turned(c, &fds).target(Target::AtLeast(0.9)));
+        let title = "every entry at another place at each call";
+        Row::speedup(native.name, title).at(n).measure(plan, lanes)
+    })?;
     Ok(ready.receive()?)
 }
 
@@ -116,16 +122,31 @@ fn reopened<'a>(caller: &Caller, fds: &[RawFd], own: &'a [Pipe]) -> Lane<'a> {
 fn new_sets<'a>(table: &'a Table<'_>, caller: &Caller, n: usize) -> Lane<'a> {
     let all = table.fds(table.pipes.len());
     let ready = table.pipes[n / 2].read_fd();
-    let mut set = caller.set(&all[..n]);
     let mut random = fastrand::Rng::with_seed(0x5e7);
+    let first = all[..n].to_vec();
+    filled(caller, first, move |fds| {
+        *fds = random.choose_multiple(all.iter().copied(), n);
+        if !fds.contains(&ready) {
+            fds[n / 2] = ready;
+        }
+    })
+}
+
+fn turned(caller: &Caller, fds: &[RawFd]) -> Lane<'static> {
+    filled(caller, fds.to_vec(), |fds| fds.rotate_left(1))
+}
+
+/// The set as `next` makes it of the last one. Filling it is the program's own work: not counted.
+fn filled<'a>(
+    caller: &Caller,
+    mut fds: Vec<RawFd>,
+    mut next: impl FnMut(&mut Vec<RawFd>) + 'a,
+) -> Lane<'a> {
+    let mut set = caller.set(&fds);
     Lane::new(caller.name, move |times| {
         let mut took = Duration::ZERO;
         for _ in 0..times {
-            // Filling the array is the program's own work: not counted.
-            let mut fds = random.choose_multiple(all.iter().copied(), n);
-            if !fds.contains(&ready) {
-                fds[n / 2] = ready;
-            }
+            next(&mut fds);
             set.fill(&fds);
             let start = Stopwatch::start();
             let got = set.call(-1)?;

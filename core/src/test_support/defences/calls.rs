@@ -17,6 +17,7 @@ use crate::test_support::{filter, signals, sys, threads};
 pub const RULES: &[Rule<Ask>] = crate::rules![
     sets two_that_take_turns_stay,
     sets one_that_moves_and_shrinks,
+    sets one_in_another_order_each_time,
     sets queues_are_few_and_hidden,
     sets small_ones_have_no_queue,
     sets first_sight_is_the_first_call,
@@ -81,6 +82,32 @@ fn one_that_moves_and_shrinks(ask: Ask) {
         assert_eq!(ask(&mut watched, -1), [fd]);
         hush(fd);
     }
+    close_all(&fds);
+}
+
+/// As of a program that removes and adds all of its descriptors before each call.
+fn one_in_another_order_each_time(ask: Ask) {
+    let fds = eventfds(200);
+    let mut watched = Watched::new(&fds);
+    watched.warm_up(ask);
+    let (served, registered) = (counter("served"), counter("registered"));
+    let mut is_poll = false;
+    for round in 0..300 {
+        watched.array.rotate_left(1);
+        let fd = fds[round * 7 % 200];
+        ring(fd);
+        assert_eq!(ask(&mut watched, 0), [fd]);
+        // select has no places.
+        is_poll |= watched.array.iter().any(|entry| entry.revents != 0);
+        hush(fd);
+    }
+    if policy() == "default" {
+        assert_eq!(counter("registered"), registered, "moved, not registered anew");
+        let served = counter("served") - served;
+        assert!(!is_poll || served < 20, "{served} calls, each dearer than the kernel's");
+    }
+    watched.warm_up(ask);
+    assert_eq!(while_asleep(0, || ring(fds[9]), || ask(&mut watched, -1)), [fds[9]]);
     close_all(&fds);
 }
 
