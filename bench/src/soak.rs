@@ -66,7 +66,7 @@ fn wants(interface: &Interface) -> Vec<Want> {
 }
 
 fn soak(interface: &Interface, want: Want, args: &SoakArgs, seed: u64) -> Result<()> {
-    let numbers = open_numbers()?;
+    let mut numbers = open_numbers()?;
     // With their thread, the sets of poll and select go.
     let (counts, growth) = std::thread::scope(|scope| {
         let thread = scope.spawn(|| carry(interface, want, args, seed));
@@ -78,6 +78,7 @@ fn soak(interface: &Interface, want: Want, args: &SoakArgs, seed: u64) -> Result
         // It is not preloaded here, and does not see that its queue is closed: what belongs to that
         // stays hidden until another queue comes to its number.
         left.retain(|&number| number < HIDDEN);
+        numbers.retain(|&number| number < HIDDEN);
     }
     ensure!(left == numbers, "descriptors are left: {left:?}, there were {numbers:?}");
     println!(
