@@ -6,7 +6,7 @@
 //! why no wake-up can be lost.
 //!
 //! The compat crates are thin readings of this module. It uses the system's own queues
-//! ([`crate::sys::poll_queue`]: on Linux epoll sets), not the queue object of the readiness view:
+//! (`sys::poll_queue`: on Linux epoll sets), not the queue object of the readiness view:
 //! that one allocates, and poll may be called in a handler that interrupted malloc.
 
 mod ask;
