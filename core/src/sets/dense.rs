@@ -1,5 +1,4 @@
-//! Where much is ready, or all is in another order again and again, the kernel's own call is the
-//! faster one.
+//! Where much is ready the kernel's own call is the faster one.
 
 use crate::hooks;
 
@@ -10,10 +9,6 @@ use super::set::Set;
 const CALLS: u32 = 16;
 /// The same where registrations must be compared anew, each by a system call, before they serve.
 const CALLS_UNHOOKED: u32 = 128;
-/// The same after two upheavals that were fewer than [`APART`] calls apart. To find each registration
-/// a new place costs as much as one of the kernel's calls or two.
-const CALLS_UPHEAVED: u32 = 64;
-const APART: u32 = 4;
 
 impl Set {
     /// So many results and the kernel's own call is as fast: an event costs some 70 ns to take, and
@@ -25,16 +20,6 @@ impl Set {
     /// The queue had more than [`Set::dense_limit`] results: the next calls are the kernel's.
     pub(crate) fn is_found_dense(&mut self) {
         self.dense = CALLS;
-    }
-
-    /// Most of the entries are at other places, as where a program removes and adds all of them.
-    ///
-    /// What it has now is remembered all the same: when it stays so, the next look finds no change.
-    pub(crate) fn note_upheaval(&mut self) {
-        if self.calls.wrapping_sub(self.upheaved_at) < APART {
-            self.dense = CALLS_UPHEAVED;
-        }
-        self.upheaved_at = self.calls;
     }
 
     /// The kernel's call had so many results.

@@ -275,11 +275,8 @@ impl<C: Calls> Front for PollCall<'_, C> {
         if changed == 0 {
             return Update::Done;
         }
-        if changed > limit {
-            if first_sight || self.moves(set) * 4 < changed * 3 {
-                return Update::Another;
-            }
-            set.note_upheaval();
+        if changed > limit && (first_sight || self.moves(set) * 4 < changed * 3) {
+            return Update::Another;
         }
         self.change(set, changed)
     }

@@ -57,10 +57,8 @@ pub(crate) struct Set {
     pub(crate) left: u32,
     pub(crate) calls: u32,
     pub(crate) used_at: u32,
-    /// Calls for which the kernel serves (see [`super::dense`]).
+    /// Calls for which the kernel serves, since a large part was ready.
     pub(crate) dense: u32,
-    /// The call at which most of the entries were last at other places.
-    pub(crate) upheaved_at: u32,
     /// How many results the queue had when it was last asked.
     pub(crate) expected: usize,
     /// Each registration is to be compared with its file before the queue serves again (see
@@ -183,7 +181,6 @@ impl Set {
         calls: 0,
         used_at: 0,
         dense: 0,
-        upheaved_at: 0,
         expected: 0,
         doubted: false,
         retry_at: 0,
