@@ -97,9 +97,8 @@ fn is_unconnected(kind: Kind, bits: u32) -> bool {
 pub(crate) fn poll_now(fd: RawFd) -> u32 {
     let events = (libc::POLLIN | libc::POLLPRI | libc::POLLOUT) | libc::POLLRDHUP;
     let mut entry = libc::pollfd { fd, events, revents: 0 };
-    let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: one entry and one timespec, both ours.
-    let _ = unsafe { raw::ppoll(&mut entry, 1, &mut now, std::ptr::null()) };
+    // SAFETY: one entry, ours.
+    let _ = unsafe { raw::poll(&mut entry, 1, 0) };
     u32::from((entry.revents & !libc::POLLNVAL) as u16)
 }
 
