@@ -15,9 +15,8 @@ use std::ffi::c_int;
 
 #[cfg(target_os = "linux")]
 pub use glibc::{__poll, __poll_chk, __ppoll_chk};
-use kq_core::sets::raw::Result;
 use kq_core::sets::{self, Wait};
-use kq_hooks_c::fail;
+use kq_hooks_c::{fail, to_c};
 use libc::{EINVAL, nfds_t, pollfd, sigset_t, timespec};
 
 use system::Libc;
@@ -36,13 +35,6 @@ static INIT: extern "C" fn() = {
     }
     init
 };
-
-fn to_c(result: Result<usize>) -> c_int {
-    match result {
-        Ok(ready) => ready as c_int,
-        Err(errno) => fail(errno as c_int),
-    }
-}
 
 /// `poll(fds, nfds, timeout)` - waits until a descriptor is ready.
 ///

@@ -13,9 +13,8 @@ mod system;
 use std::ffi::c_int;
 use std::ptr::null;
 
-use kq_core::sets::raw::Result;
 use kq_core::sets::{self, AnsweredBy, SelectTimeout, Wait};
-use kq_hooks_c::fail;
+use kq_hooks_c::{fail, to_c};
 use libc::{EINVAL, fd_set, sigset_t, timespec, timeval};
 
 use system::Libc;
@@ -32,13 +31,6 @@ static INIT: extern "C" fn() = {
     }
     init
 };
-
-fn to_c(result: Result<usize>) -> c_int {
-    match result {
-        Ok(ready) => ready as c_int,
-        Err(errno) => fail(errno as c_int),
-    }
-}
 
 /// `select(nfds, readfds, writefds, exceptfds, timeout)` - waits until a descriptor is ready. The
 /// timeout is updated to the time left, as Linux does.

@@ -18,17 +18,18 @@ pub mod sandbox;
 pub mod socket;
 #[cfg(all(target_os = "linux", not(kqcompat_native)))]
 pub mod stdio;
+#[cfg(all(target_os = "linux", not(kqcompat_native)))]
+pub mod waits;
 
 use std::os::unix::ffi::OsStrExt;
 
 use kq_core::sets::Policy;
-pub use next::{Next, fail, returned, test_cancel};
+pub use next::{Next, fail, returned, to_c};
 
 /// To be called when the library is loaded, in a constructor, with the library's name: finds libc's
 /// functions now, since looking for them allocates, and declares that closes are told.
 pub fn init(library: &'static str) {
     kq_stats_c::init(library);
-    next::find();
     #[cfg(all(target_os = "linux", not(kqcompat_native)))]
     {
         close::find();
