@@ -56,6 +56,8 @@ pub(crate) struct Set {
     pub(crate) lingering: [u32; LINGER],
     pub(crate) left: u32,
     pub(crate) calls: u32,
+    /// poll: the call at which most entries last changed places.
+    pub(crate) reordered_at: u32,
     pub(crate) used_at: u32,
     /// Calls for which the kernel serves, since a large part was ready.
     pub(crate) dense: u32,
@@ -179,6 +181,7 @@ impl Set {
         lingering: [NOWHERE; LINGER],
         left: 0,
         calls: 0,
+        reordered_at: 0,
         used_at: 0,
         dense: 0,
         expected: 0,

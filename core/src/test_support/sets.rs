@@ -37,6 +37,8 @@ pub enum Step {
     Insert(u8, u8, Entry),
     /// An array has one less.
     Remove(u8, u8),
+    /// Each entry of an array goes so many places down, the last ones to the front.
+    Turn(u8, u8),
     /// The array is asked about, so many times.
     Ask(u8, u8, How),
 }
@@ -122,6 +124,7 @@ fn step() -> impl Strategy<Value = Step> + Clone {
         3 => (place(), entry()).prop_map(|((a, at), e)| Step::Set(a, at, e)),
         1 => (place(), entry()).prop_map(|((a, at), e)| Step::Insert(a, at, e)),
         1 => place().prop_map(|(a, at)| Step::Remove(a, at)),
+        1 => place().prop_map(|(a, by)| Step::Turn(a, by)),
         8 => (0_u8..3, prop_oneof![3 => 1_u8..4, 1 => 4_u8..40], how)
             .prop_map(|(a, times, how)| Step::Ask(a, times, how)),
     ]
@@ -295,6 +298,11 @@ fn run(program: &Program, place: &Place, pair: Pair) -> (Vec<Answer>, Vec<Answer
                 if !array.is_empty() {
                     array.remove(usize::from(*at) % array.len());
                 }
+            }
+            Step::Turn(a, by) => {
+                let array = &mut arrays[usize::from(*a)];
+                let by = usize::from(*by) % array.len().max(1);
+                array.rotate_right(by);
             }
             Step::Ask(a, times, how) => {
                 let array = &mut arrays[usize::from(*a)];

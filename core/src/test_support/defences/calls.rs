@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicI32, Ordering};
 
 use crate::raw;
 use crate::test_support::harness::Rule;
-use crate::test_support::preload::{counter, policy};
+use crate::test_support::preload::{counter, counters, policy};
 use crate::test_support::sets::readable;
 use crate::test_support::watched::{
     Ask, Watched, close_all, eventfds, hush, queues, registrations, ring, while_asleep,
@@ -18,6 +18,7 @@ pub const RULES: &[Rule<Ask>] = crate::rules![
     sets two_that_take_turns_stay,
     sets one_that_moves_and_shrinks,
     sets one_in_another_order_each_time,
+    sets one_in_another_order_now_and_then,
     sets queues_are_few_and_hidden,
     sets small_ones_have_no_queue,
     sets first_sight_is_the_first_call,
@@ -103,6 +104,29 @@ fn one_in_another_order_each_time(ask: Ask) {
     }
     watched.warm_up(ask);
     assert_eq!(while_asleep(0, || ring(fds[9]), || ask(&mut watched, -1)), [fds[9]]);
+    close_all(&fds);
+}
+
+/// As of libevent's bench on its poll method: one that was never in one order for long is registered all
+/// the same, and once.
+fn one_in_another_order_now_and_then(ask: Ask) {
+    let fds = eventfds(200);
+    let mut watched = Watched::new(&fds);
+    let before = (counter("served"), counter("registered"));
+    for round in 0..600 {
+        if round % 12 == 0 {
+            watched.array.rotate_left(round % 199);
+            watched.array[..100].reverse();
+        }
+        let fd = fds[round * 7 % 200];
+        ring(fd);
+        assert_eq!(ask(&mut watched, 0), [fd]);
+        hush(fd);
+    }
+    if policy() == "default" {
+        assert!(counter("served") - before.0 > 300, "{}", counters());
+        assert!(counter("registered") - before.1 < 220, "each is registered once");
+    }
     close_all(&fds);
 }
 
