@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
-use object::read::elf::{ElfFile32, ElfFile64, ProgramHeader};
-use object::{FileKind, elf};
+use object::read::elf::{FileHeader, ProgramHeader};
+use object::{Endianness, FileKind, elf};
 
 use crate::cli::Run;
 use crate::column::{Backend, Compat, Entry, METHODS, Policy};
@@ -101,8 +101,7 @@ fn takes_preloads(program: &Path) -> Result<()> {
         let content = fs::read(&file).with_context(|| format!("cannot read {}", file.display()))?;
         match interpreter(&content) {
             Some(next) => file = next,
-            None if is_dynamic(&content) => return Ok(()),
-            None => bail!("{} is linked statically: nothing is preloaded into it", file.display()),
+            None => return is_served(&file, &content),
         }
     }
     bail!("{}: too many interpreters", program.display());
@@ -115,19 +114,57 @@ fn interpreter(content: &[u8]) -> Option<PathBuf> {
     line.split_whitespace().next().map(PathBuf::from)
 }
 
-/// Whether an executable is started by a dynamic loader.
-fn is_dynamic(content: &[u8]) -> bool {
-    match FileKind::parse(content) {
-        Ok(FileKind::Elf64) => ElfFile64::<object::Endianness>::parse(content)
-            .is_ok_and(|file| has_interpreter(file.elf_program_headers(), file.endian())),
-        Ok(FileKind::Elf32) => ElfFile32::<object::Endianness>::parse(content)
-            .is_ok_and(|file| has_interpreter(file.elf_program_headers(), file.endian())),
-        _ => false,
+/// Refuses an executable that no dynamic loader starts; of one written in Go, says what is not served.
+fn is_served(file: &Path, content: &[u8]) -> Result<()> {
+    let linking = linking(content).unwrap_or_default();
+    if !linking.is_dynamic {
+        bail!("{} is linked statically: nothing is preloaded into it", file.display());
+    }
+    if linking.is_go {
+        note(&format!(
+            "{} is written in Go, which makes its own system calls: only its C code is served",
+            file.display()
+        ));
+    }
+    Ok(())
+}
+
+/// What an executable says of how it was linked.
+#[derive(Debug, Default)]
+struct Linking {
+    /// A dynamic loader starts it.
+    is_dynamic: bool,
+    /// Go's linker made it.
+    is_go: bool,
+}
+
+/// None if it is no executable.
+fn linking(content: &[u8]) -> Option<Linking> {
+    match FileKind::parse(content).ok()? {
+        FileKind::Elf64 => linking_of::<elf::FileHeader64<Endianness>>(content),
+        FileKind::Elf32 => linking_of::<elf::FileHeader32<Endianness>>(content),
+        _ => None,
     }
 }
 
-fn has_interpreter<H: ProgramHeader>(headers: &[H], endian: H::Endian) -> bool {
-    headers.iter().any(|header| header.p_type(endian) == elf::PT_INTERP)
+fn linking_of<H: FileHeader>(content: &[u8]) -> Option<Linking> {
+    let header = H::parse(content).ok()?;
+    let endian = header.endian().ok()?;
+    let headers = header.program_headers(endian, content).ok()?;
+    let has_go_note = |header: &H::ProgramHeader| {
+        let mut notes = header.notes(endian, content).ok()??;
+        while let Some(note) = notes.next().ok()? {
+            // Its build id, in the section .note.go.buildid.
+            if note.name() == b"Go" && note.n_type(endian) == elf::NT_GO_BUILD_ID {
+                return Some(());
+            }
+        }
+        None
+    };
+    Some(Linking {
+        is_dynamic: headers.iter().any(|header| header.p_type(endian) == elf::PT_INTERP),
+        is_go: headers.iter().any(|header| has_go_note(header).is_some()),
+    })
 }
 
 /// Asks the loader what it would load, without starting the program, as ldd does.
@@ -172,10 +209,11 @@ mod tests {
     #[test]
     fn this_test_is_dynamic_and_text_is_not() {
         let own = fs::read(std::env::current_exe().unwrap()).unwrap();
-        assert!(is_dynamic(&own));
-        assert!(!is_dynamic(b"just text"));
+        let linking_of_own = linking(&own).unwrap();
+        assert!(linking_of_own.is_dynamic && !linking_of_own.is_go);
+        assert!(linking(b"just text").is_none());
         // Cut off behind its header: a broken file, not a panic.
-        assert!(!is_dynamic(&own[..100]));
+        assert!(!linking(&own[..100]).unwrap_or_default().is_dynamic);
     }
 
     #[test]

@@ -143,17 +143,43 @@ fn programs_run_natively_and_on_every_setting() {
 #[test]
 fn run_refuses_a_program_that_the_loader_would_not_preload_into() {
     let dir = tempfile::tempdir().unwrap();
-    let (source, program) = (dir.path().join("m.c"), dir.path().join("static"));
-    fs::write(&source, "int main(void) { return 0; }\n").unwrap();
-    let compiled = Command::new("cc").arg("-static").arg(&source).arg("-o").arg(&program).output();
-    match compiled {
-        Ok(output) if output.status.success() => {}
-        Ok(output) => return println!("skipped: cc -static: {}", stderr(&output)),
-        Err(error) => return println!("skipped: cc: {error}"),
-    }
+    let Some(program) = compile(dir.path(), "int main(void) { return 0; }", &["-static"]) else {
+        return;
+    };
     let refused = output(&["run", "--", program.to_str().unwrap()]);
     assert_eq!(refused.status.code(), Some(2));
     assert!(stderr(&refused).contains("linked statically"), "{}", stderr(&refused));
+}
+
+/// Go's linker leaves a note, as this program does.
+#[test]
+fn run_says_what_a_go_program_is_served() {
+    const PROGRAM: &str = r#"
+        __attribute__((section(".note.go.buildid"), used, aligned(4)))
+        static const struct { int name_len, len, type; char name[4], id[4]; } note =
+            { 4, 4, 4, "Go", "id" };
+        int main(void) { return 0; }
+    "#;
+    let dir = tempfile::tempdir().unwrap();
+    let Some(program) = compile(dir.path(), PROGRAM, &[]) else { return };
+    let told = output(&["run", "--", program.to_str().unwrap()]);
+    assert!(
+        told.status.success() && stderr(&told).contains("is written in Go"),
+        "{}",
+        stderr(&told)
+    );
+}
+
+/// An executable of a C program; None, with the reason printed, where it cannot be had.
+fn compile(dir: &Path, source: &str, flags: &[&str]) -> Option<PathBuf> {
+    let (file, program) = (dir.join("m.c"), dir.join("program"));
+    fs::write(&file, source).unwrap();
+    match Command::new("cc").args(flags).arg(&file).arg("-o").arg(&program).output() {
+        Ok(output) if output.status.success() => return Some(program),
+        Ok(output) => println!("skipped: cc {flags:?}: {}", stderr(&output)),
+        Err(error) => println!("skipped: cc: {error}"),
+    }
+    None
 }
 
 /// The processes of this process that run a program of this name.
