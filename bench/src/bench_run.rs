@@ -1,6 +1,7 @@
 //! From the command line to the results.
 
 use std::fs;
+#[cfg(target_os = "linux")]
 use std::io;
 use std::time::{Duration, Instant};
 
@@ -8,13 +9,16 @@ use anyhow::{Context, Result, ensure};
 
 use crate::cli::{Cli, Command, Common, ReportArgs};
 use crate::ctx::Ctx;
-use crate::iface::{Choice, Interfaces, libs};
+#[cfg(target_os = "linux")]
+use crate::iface::libs;
+use crate::iface::{Choice, Interfaces};
 use crate::measure::Plan;
 use crate::model::Bench;
 use crate::results::Results;
+#[cfg(target_os = "linux")]
+use crate::{ancestors, apachebench, libevent, micro, soak};
 use crate::{
-    ancestors, apachebench, clock, compare, epoll_bench, host, html, libevent, micro, pipetest,
-    poll_table, poller_bench, scale, soak, suite,
+    clock, compare, epoll_bench, host, html, pipetest, poll_table, poller_bench, scale, suite,
 };
 
 /// Does what the command line says.
@@ -26,6 +30,12 @@ pub(crate) fn main(cli: &Cli) -> Result<()> {
             return Ok(());
         }
         Command::Report(args) => return report(args),
+        #[cfg(not(target_os = "linux"))]
+        Command::Elsewhere(words) => anyhow::bail!(
+            "{}: ancestors, micro, libevent, apachebench and soak are for Linux, with whose own calls \
+             they compare",
+            words.first().map_or("", String::as_str)
+        ),
         _ => {}
     }
     measure(cli)
@@ -33,26 +43,43 @@ pub(crate) fn main(cli: &Cli) -> Result<()> {
 
 fn measure(cli: &Cli) -> Result<()> {
     let common = &cli.common;
-    let dir = libs::directory(common.lib_dir.as_deref())?;
-    if !libs::is_preloaded() {
-        if !common.no_build && common.lib_dir.is_none() {
-            libs::build()?;
+    #[cfg(target_os = "linux")]
+    let dir = {
+        let dir = libs::directory(common.lib_dir.as_deref())?;
+        if !libs::is_preloaded() {
+            if !common.no_build && common.lib_dir.is_none() {
+                libs::build()?;
+            }
+            return libs::exec_preloaded(&dir, libs::preload_list());
         }
-        return libs::exec_preloaded(&dir, libs::preload_list());
-    }
-    libs::leave_children_alone();
+        libs::leave_children_alone();
+        dir
+    };
     clock::choose(common.clock);
     host::raise_descriptor_limit()?;
     host::pin(&common.cpu)?;
-    let choice =
-        Choice { dir: dir.clone(), peers: common.lib.clone(), only: common.interface.clone() };
+    let choice = Choice {
+        #[cfg(target_os = "linux")]
+        dir: dir.clone(),
+        #[cfg(target_os = "linux")]
+        peers: common.lib.clone(),
+        only: common.interface.clone(),
+    };
     let plan = plan(common, &cli.command)?;
-    let ctx = Ctx::new(plan, Interfaces::load(&choice)?, common, dir);
+    let ctx = Ctx::new(
+        plan,
+        Interfaces::load(&choice)?,
+        common,
+        #[cfg(target_os = "linux")]
+        dir,
+    );
     match &cli.command {
+        #[cfg(target_os = "linux")]
         Command::Probe => {
             serde_json::to_writer(io::stdout(), &poll_table::probes::probe(&ctx)?)?;
             Ok(())
         }
+        #[cfg(target_os = "linux")]
         Command::Soak(args) => soak::run(&ctx, args),
         Command::All(_) => {
             let mut results = Results::begin(&ctx, common, &suite::NAMES)?;
@@ -95,19 +122,23 @@ fn run(ctx: &Ctx, command: &Command) -> Result<Bench> {
         Command::Pipetest(args) => pipetest::run(ctx, args),
         Command::Poller(args) => poller_bench::run(ctx, args),
         Command::EpollBench(args) => epoll_bench::run(ctx, args),
+        #[cfg(target_os = "linux")]
         Command::Ancestors(args) => ancestors::run(ctx, args),
         Command::Scale(args) => scale::run(ctx, args),
+        #[cfg(target_os = "linux")]
         Command::Apachebench(args) => apachebench::run(ctx, args),
+        #[cfg(target_os = "linux")]
         Command::Libevent(args) => libevent::run(ctx, args),
+        #[cfg(target_os = "linux")]
         Command::Micro(args) => micro::run(ctx, args),
         Command::PollTable(args) => poll_table::run(ctx, args),
-        Command::All(_)
-        | Command::Compare(_)
-        | Command::Report(_)
-        | Command::Probe
-        | Command::Soak(_) => {
+        Command::All(_) | Command::Compare(_) | Command::Report(_) => {
             unreachable!("it is no benchmark")
         }
+        #[cfg(target_os = "linux")]
+        Command::Probe | Command::Soak(_) => unreachable!("it is no benchmark"),
+        #[cfg(not(target_os = "linux"))]
+        Command::Elsewhere(_) => unreachable!("it is no benchmark"),
     }
 }
 

@@ -4,16 +4,21 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+#[cfg(target_os = "linux")]
 use crate::ancestors::AncestorsArgs;
+#[cfg(target_os = "linux")]
 use crate::apachebench::ApachebenchArgs;
 use crate::clock::Clock;
 use crate::epoll_bench::EpollBenchArgs;
+#[cfg(target_os = "linux")]
 use crate::libevent::LibeventArgs;
+#[cfg(target_os = "linux")]
 use crate::micro::MicroArgs;
 use crate::pipetest::PipetestArgs;
 use crate::poll_table::PollTableArgs;
 use crate::poller_bench::PollerArgs;
 use crate::scale::ScaleArgs;
+#[cfg(target_os = "linux")]
 use crate::soak::SoakArgs;
 use crate::suite::AllArgs;
 
@@ -41,24 +46,34 @@ pub(crate) enum Command {
     /// Dumazet's epoll_bench: one thread writes to random streams, one waits and reads
     EpollBench(EpollBenchArgs),
     /// What Linux's kevent and DragonFly's last stages promised, against plain epoll
+    #[cfg(target_os = "linux")]
     Ancestors(AncestorsArgs),
     /// Threads that wait on one queue
     Scale(ScaleArgs),
     /// The cost of each primitive against native epoll's, with the targets
+    #[cfg(target_os = "linux")]
     Micro(MicroArgs),
     /// poll and select at the cost of what is ready, with the targets
     PollTable(PollTableArgs),
     /// libevent's own bench and bench_cascade on each method and backend
+    #[cfg(target_os = "linux")]
     Libevent(LibeventArgs),
     /// A real server, lighttpd, under each backend, with idle connections
+    #[cfg(target_os = "linux")]
     Apachebench(ApachebenchArgs),
     /// Every one of the above with its defaults; `--minutes` says how long it may take
     All(AllArgs),
     /// Connections opened, used, reset and reopened at random, every byte accounted for
+    #[cfg(target_os = "linux")]
     Soak(SoakArgs),
     /// What is measured in a process of its own (started by the others)
+    #[cfg(target_os = "linux")]
     #[command(hide = true)]
     Probe,
+    /// What compares with Linux's own calls, or puts libraries before others
+    #[cfg(not(target_os = "linux"))]
+    #[command(external_subcommand)]
+    Elsewhere(Vec<String>),
     /// Draws the report, or its pictures, of results files
     Report(ReportArgs),
     /// What got faster or slower between two results files, beyond noise
@@ -125,12 +140,15 @@ pub(crate) struct Common {
     /// Only these interfaces beside the native ones (compat-poll, kqueue-c, ...)
     #[arg(long, global = true, value_delimiter = ',', value_name = "LIST")]
     pub(crate) interface: Vec<String>,
+    #[cfg(target_os = "linux")]
     /// Another library that exports kqueue and kevent, to be put beside ours
     #[arg(long, global = true, value_name = "PATH")]
     pub(crate) lib: Vec<PathBuf>,
+    #[cfg(target_os = "linux")]
     /// Where our C libraries are, instead of beside this program (they are not built then)
     #[arg(long, global = true, value_name = "DIR")]
     pub(crate) lib_dir: Option<PathBuf>,
+    #[cfg(target_os = "linux")]
     /// Takes the C libraries as they are instead of having cargo bring them up to date
     #[arg(long, global = true)]
     pub(crate) no_build: bool,

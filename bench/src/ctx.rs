@@ -1,5 +1,6 @@
 //! What every benchmark is given.
 
+#[cfg(target_os = "linux")]
 use std::path::PathBuf;
 
 use anyhow::Result;
@@ -24,22 +25,38 @@ pub(crate) struct Ctx {
     /// The clock of what does not wait.
     pub(crate) clock: Clock,
     /// Where our C libraries are.
+    #[cfg(target_os = "linux")]
     pub(crate) dir: PathBuf,
     bar: ProgressBar,
 }
 
 impl Ctx {
-    pub(crate) fn new(plan: Plan, interfaces: Interfaces, common: &Common, dir: PathBuf) -> Self {
+    pub(crate) fn new(
+        plan: Plan,
+        interfaces: Interfaces,
+        common: &Common,
+        #[cfg(target_os = "linux")] dir: PathBuf,
+    ) -> Self {
         // Hidden by indicatif itself where standard error is no terminal.
         let bar = ProgressBar::new(0).with_style(
             ProgressStyle::with_template("{prefix:>12} {wide_bar:.cyan} {pos}/{len} {msg}")
                 .expect("the template is a constant"),
         );
         let (quick, cpus) = (common.quick, common.cpu.clone());
-        Self { plan, interfaces, quick, cpus, clock: common.clock, dir, bar }
+        Self {
+            plan,
+            interfaces,
+            quick,
+            cpus,
+            clock: common.clock,
+            #[cfg(target_os = "linux")]
+            dir,
+            bar,
+        }
     }
 
     /// The options by which a probe measures as this process does.
+    #[cfg(target_os = "linux")]
     pub(crate) fn probe_options(&self) -> Vec<String> {
         let mut options = vec![
             format!("--rounds={}", self.plan.rounds),

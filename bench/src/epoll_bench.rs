@@ -9,8 +9,10 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
 use clap::Args;
+#[cfg(target_os = "linux")]
 use kq_core::EvFlags;
 
+#[cfg(target_os = "linux")]
 use crate::ancestors::ring::RingPoller;
 use crate::ctx::Ctx;
 use crate::fixture::{Kind, Stream, read_some, streams, write_byte};
@@ -45,7 +47,11 @@ pub(crate) struct EpollBenchArgs {
 
 /// What stands beside epoll and has no C function: the ring without and with wake-one (one reader has
 /// nobody beside it: that shows what the flag costs), and the loop that asks nobody.
-const BESIDE_EPOLL: [&str; 3] = ["kqueue, ring", "kqueue, ring, EV_WAKEONE", "busy loop"];
+const BESIDE: &[&str] = if cfg!(target_os = "linux") {
+    &["busy loop", "kqueue, ring", "kqueue, ring, EV_WAKEONE"]
+} else {
+    &["busy loop"]
+};
 
 /// How an event is reported.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -82,7 +88,7 @@ pub(crate) fn run(ctx: &Ctx, args: &EpollBenchArgs) -> Result<Bench> {
         let streams = streams(kind, args.n)?;
         for &trigger in &args.trigger {
             for (native, others) in ctx.interfaces.pairs() {
-                if trigger == Trigger::Et && native.family != Family::Epoll {
+                if trigger == Trigger::Et && native.family != Family::QUEUE {
                     continue;
                 }
                 ctx.case(&format!("{} {} {}", native.name, kind.name(), trigger.name()));
@@ -96,6 +102,7 @@ pub(crate) fn run(ctx: &Ctx, args: &EpollBenchArgs) -> Result<Bench> {
 }
 
 /// The row by which the engine is judged: TCP, edges, epoll and what is measured against it.
+#[cfg(target_os = "linux")]
 pub(crate) fn inet_edge(ctx: &Ctx, time: f64) -> Result<Option<Case>> {
     let args = EpollBenchArgs {
         n: 100,
@@ -107,7 +114,7 @@ pub(crate) fn inet_edge(ctx: &Ctx, time: f64) -> Result<Option<Case>> {
     };
     let streams = streams(Kind::Inet, args.n)?;
     for (native, others) in ctx.interfaces.pairs() {
-        if native.family == Family::Epoll {
+        if native.family == Family::QUEUE {
             ctx.case("epoll-bench inet ET");
             return case(ctx, &args, &streams, Kind::Inet, Trigger::Et, native, &others).map(Some);
         }
@@ -140,20 +147,16 @@ fn case(
     let rounds = ctx.plan.rounds.min(15);
     let slice = Duration::from_secs_f64(ctx.plan.seconds(args.time) / rounds as f64);
     let all: Vec<&Interface> = std::iter::once(native).chain(others.iter().copied()).collect();
-    let beside: &[&str] = if native.family == Family::Epoll { &BESIDE_EPOLL } else { &[] };
+    let beside: &[&str] = if native.family == Family::QUEUE { BESIDE } else { &[] };
     let values = in_turns(rounds, all.len() + beside.len(), |lane| {
         let produce = |stop: &AtomicBool| write_randomly(ctx, streams, args.limit, stop);
-        if lane == all.len() + 2 {
+        if lane == all.len() {
             return traffic(ctx, slice, produce, |until| busy_loop(streams, until));
         }
         let want = if trigger == Trigger::Et { Want::READ_EDGE } else { Want::READ };
         let mut poller = match all.get(lane) {
             Some(interface) => interface.open(args.events.into())?,
-            None => {
-                let wake_one = lane == all.len() + 1;
-                let flags = if wake_one { EvFlags::EV_WAKEONE } else { EvFlags::empty() };
-                Box::new(RingPoller::new(1024, args.events.into(), flags)?)
-            }
+            None => ring(args, lane == all.len() + 2)?,
         };
         for s in streams {
             poller.add(s.read_fd(), want)?;
@@ -165,6 +168,18 @@ fn case(
     names.extend(beside.iter().map(|&name| (name.to_owned(), None)));
     let group = format!("{} {}", kind.name(), trigger.name());
     Ok(Row::rate(&group, "events").at(args.n).case(names, &values))
+}
+
+#[cfg(target_os = "linux")]
+fn ring(args: &EpollBenchArgs, wake_one: bool) -> Result<Box<dyn Poller>> {
+    let flags = if wake_one { EvFlags::EV_WAKEONE } else { EvFlags::empty() };
+    Ok(Box::new(RingPoller::new(1024, args.events.into(), flags)?))
+}
+
+/// There is none.
+#[cfg(not(target_os = "linux"))]
+fn ring(_: &EpollBenchArgs, _: bool) -> Result<Box<dyn Poller>> {
+    anyhow::bail!("the ring is Linux's")
 }
 
 /// Runs the writer beside the reader for a while; the reader's events a second.

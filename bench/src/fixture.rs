@@ -2,11 +2,12 @@
 
 use std::io::{self, Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
 
 use anyhow::{Context, Result};
 use clap::ValueEnum;
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
 
 /// A non-blocking pipe.
 #[derive(Debug)]
@@ -17,14 +18,11 @@ pub(crate) struct Pipe {
 
 impl Pipe {
     pub(crate) fn new() -> Result<Self> {
-        let mut fds = [0; 2];
-        // SAFETY: pipe2 writes two ints to `fds`.
-        let made = unsafe { libc::pipe2(fds.as_mut_ptr(), libc::O_NONBLOCK | libc::O_CLOEXEC) };
-        if made < 0 {
-            return Err(io::Error::last_os_error()).context("pipe");
+        let (read, write) = io::pipe().context("pipe")?;
+        let (read, write) = (OwnedFd::from(read), OwnedFd::from(write));
+        for end in [&read, &write] {
+            fcntl(end, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).context("pipe")?;
         }
-        // SAFETY: pipe2 gave us both numbers, and nobody else has them.
-        let [read, write] = fds.map(|fd| unsafe { OwnedFd::from_raw_fd(fd) });
         Ok(Self { read, write })
     }
 
@@ -57,6 +55,7 @@ pub(crate) fn pipes(n: usize) -> Result<Vec<Pipe>> {
 }
 
 /// Descriptors that take one number each.
+#[cfg(target_os = "linux")]
 pub(crate) fn eventfds(n: usize) -> Result<Vec<OwnedFd>> {
     (0..n)
         .map(|_| {
@@ -66,7 +65,7 @@ pub(crate) fn eventfds(n: usize) -> Result<Vec<OwnedFd>> {
                 return Err(io::Error::last_os_error()).context("eventfd");
             }
             // SAFETY: eventfd gave us the number, and nobody else has it.
-            Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+            Ok(unsafe { std::os::fd::FromRawFd::from_raw_fd(fd) })
         })
         .collect()
 }

@@ -1,7 +1,14 @@
 //! The programs by which select, poll, epoll and kqueue were compared for 25 years, each on every
 //! interface, native and kqcompat's, interleaved in one run.
 
+#![cfg_attr(
+    not(target_os = "linux"),
+    allow(dead_code, reason = "some is for what is Linux's alone")
+)]
+
+#[cfg(target_os = "linux")]
 mod ancestors;
+#[cfg(target_os = "linux")]
 mod apachebench;
 mod bench_run;
 mod cli;
@@ -13,8 +20,10 @@ mod fixture;
 mod host;
 mod html;
 mod iface;
+#[cfg(target_os = "linux")]
 mod libevent;
 mod measure;
+#[cfg(target_os = "linux")]
 mod micro;
 mod model;
 mod pipetest;
@@ -22,10 +31,12 @@ mod poll_table;
 mod poller_bench;
 mod results;
 mod scale;
+#[cfg(target_os = "linux")]
 mod soak;
 mod stats;
 mod suite;
 mod table;
+#[cfg(target_os = "linux")]
 mod usage;
 mod watched;
 

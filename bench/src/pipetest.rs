@@ -59,7 +59,7 @@ pub(crate) fn run(ctx: &Ctx, args: &PipetestArgs) -> Result<Bench> {
             let row = Row::rate(&native.name, "passes").per(args.threads).at(n);
             // The others keep nothing between calls that has to be looked after.
             let plan = match native.family {
-                Family::Epoll => ctx.plan.clone(),
+                Family::Epoll | Family::Kqueue => ctx.plan.clone(),
                 _ => ctx.plan.covering(n),
             };
             bench.cases.push(row.measure(&plan, lanes)?);

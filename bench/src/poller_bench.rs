@@ -57,7 +57,7 @@ pub(crate) fn run(ctx: &Ctx, args: &PollerArgs) -> Result<Bench> {
             let row = Row::speedup(&native.name, "write, wait, dispatch").at(n);
             // The others keep nothing between calls that has to be looked after.
             let plan = match native.family {
-                Family::Epoll => ctx.plan.clone(),
+                Family::Epoll | Family::Kqueue => ctx.plan.clone(),
                 _ => ctx.plan.covering(n),
             };
             bench.cases.push(row.measure(&plan, lanes)?);

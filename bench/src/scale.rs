@@ -73,7 +73,7 @@ pub(crate) fn run(ctx: &Ctx, args: &ScaleArgs) -> Result<Bench> {
     );
     let pairs = ctx.interfaces.pairs();
     let (native, others) =
-        pairs.iter().find(|(n, _)| n.family == Family::Epoll).expect("epoll is always there");
+        pairs.iter().find(|(n, _)| n.family == Family::QUEUE).expect("the kernel has one");
     ctx.begin("scale", args.threads.0.len() * 2);
     for mode in [Mode::Edge, Mode::Rearm] {
         for &threads in &args.threads.0 {
@@ -91,6 +91,7 @@ pub(crate) fn run(ctx: &Ctx, args: &ScaleArgs) -> Result<Bench> {
 }
 
 /// The rows by which the engine is judged: two threads on one queue of 64 sources.
+#[cfg(target_os = "linux")]
 pub(crate) fn two_threads(ctx: &Ctx, time: f64) -> Result<Vec<Case>> {
     let args = ScaleArgs { threads: Numbers(vec![2]), sources: 64, events: 8, time };
     Ok(run(ctx, &args)?.cases)

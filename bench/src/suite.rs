@@ -16,6 +16,7 @@ const WHOLE: f64 = 18.0;
 const MINUTES: f64 = 15.0;
 
 /// The benchmarks. What clap makes of the bare subcommand are its defaults.
+#[cfg(target_os = "linux")]
 pub(crate) const NAMES: [&str; 9] = [
     "pipetest",
     "poller",
@@ -27,6 +28,10 @@ pub(crate) const NAMES: [&str; 9] = [
     "libevent",
     "apachebench",
 ];
+
+/// Those that need nothing of Linux's own.
+#[cfg(not(target_os = "linux"))]
+pub(crate) const NAMES: [&str; 5] = ["pipetest", "poller", "epoll-bench", "scale", "poll-table"];
 
 /// Parameters.
 #[derive(Args, Clone, Debug)]

@@ -3,12 +3,10 @@
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::os::unix::process::ExitStatusExt;
-use std::process::{Command, ExitStatus, Stdio};
-use std::sync::mpsc;
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use rustix::process::{Pid, WaitId, WaitIdOptions, waitid};
 
 use crate::interrupt;
 
@@ -47,9 +45,8 @@ pub(crate) fn run(command: &mut Command, limit: Duration) -> Result<Finished> {
         .with_context(|| format!("cannot start {}", command.get_program().display()))?;
     let id = child.id();
 
-    let timed_out = wait_or_kill(id, limit);
+    let timed_out = wait_or_kill(&mut child, limit);
     let elapsed = start.elapsed();
-    // The leader is dead but not reaped, so its number, which is the group's, is nobody else's.
     interrupt::kill_group(id);
     interrupt::finished(id);
     let status = child.wait().context("cannot wait for a test")?;
@@ -61,8 +58,13 @@ pub(crate) fn run(command: &mut Command, limit: Duration) -> Result<Finished> {
     Ok(Finished { end, output: String::from_utf8_lossy(&bytes).into_owned(), elapsed })
 }
 
-/// Waits until the process is dead, without reaping it. True if it had to be killed.
-fn wait_or_kill(id: u32, limit: Duration) -> Result<bool> {
+/// Waits until the process is dead, without reaping it: its number, which is the group's, is nobody
+/// else's then. True if it had to be killed.
+#[cfg(not(target_os = "openbsd"))]
+fn wait_or_kill(child: &mut Child, limit: Duration) -> Result<bool> {
+    use rustix::process::{Pid, WaitId, WaitIdOptions, waitid};
+    use std::sync::mpsc;
+    let id = child.id();
     let pid = i32::try_from(id).ok().and_then(Pid::from_raw).context("no process number")?;
     std::thread::scope(|scope| {
         let (done, is_done) = mpsc::channel::<()>();
@@ -83,6 +85,24 @@ fn wait_or_kill(id: u32, limit: Duration) -> Result<bool> {
     })
 }
 
+/// The same where no call waits without reaping (rustix has no waitid there): the process is looked
+/// after every few milliseconds. A group whose leader was reaped keeps its number for as long as it has
+/// members; one that has none may be another's, if all numbers came round in that moment.
+#[cfg(target_os = "openbsd")]
+fn wait_or_kill(child: &mut Child, limit: Duration) -> Result<bool> {
+    const LOOK: Duration = Duration::from_millis(10);
+    let start = Instant::now();
+    let mut late = false;
+    while child.try_wait().context("cannot wait for a test")?.is_none() {
+        if !late && start.elapsed() >= limit {
+            interrupt::kill_group(child.id());
+            late = true;
+        }
+        std::thread::sleep(LOOK);
+    }
+    Ok(late)
+}
+
 fn end(status: ExitStatus) -> End {
     match (status.code(), status.signal()) {
         (Some(code), _) => End::Exit(code),
@@ -95,6 +115,7 @@ fn end(status: ExitStatus) -> End {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use rustix::process::Pid;
 
     const LONG: Duration = Duration::from_secs(60);
 

@@ -4,14 +4,17 @@
 use std::io;
 use std::os::fd::RawFd;
 
+#[cfg(target_os = "linux")]
 use anyhow::Result;
-use libc::{c_int, fd_set, nfds_t, pollfd, timespec, timeval};
+use kq_core::epoll_abi;
+use libc::{c_int, fd_set, nfds_t, pollfd, timeval};
 
+#[cfg(target_os = "linux")]
 use super::libs::Lib;
 
 /// A count that a C function returned, or errno.
 #[inline]
-fn check(value: c_int) -> io::Result<usize> {
+pub(super) fn check(value: c_int) -> io::Result<usize> {
     usize::try_from(value).map_err(|_| io::Error::last_os_error())
 }
 
@@ -19,11 +22,13 @@ fn check(value: c_int) -> io::Result<usize> {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct EpollApi {
     pub(super) create1: unsafe extern "C" fn(c_int) -> c_int,
-    pub(super) ctl: unsafe extern "C" fn(c_int, c_int, c_int, *mut libc::epoll_event) -> c_int,
-    pub(super) wait: unsafe extern "C" fn(c_int, *mut libc::epoll_event, c_int, c_int) -> c_int,
+    pub(super) ctl: unsafe extern "C" fn(c_int, c_int, c_int, *mut epoll_abi::epoll_event) -> c_int,
+    pub(super) wait:
+        unsafe extern "C" fn(c_int, *mut epoll_abi::epoll_event, c_int, c_int) -> c_int,
 }
 
 impl EpollApi {
+    #[cfg(target_os = "linux")]
     pub(crate) fn load(lib: &Lib) -> Result<Self> {
         // SAFETY: the types are those of <sys/epoll.h>.
         unsafe {
@@ -37,7 +42,7 @@ impl EpollApi {
 
     pub(crate) fn create(&self) -> io::Result<RawFd> {
         // SAFETY: takes no pointer.
-        check(unsafe { (self.create1)(libc::EPOLL_CLOEXEC) }).map(|fd| fd as RawFd)
+        check(unsafe { (self.create1)(epoll_abi::EPOLL_CLOEXEC) }).map(|fd| fd as RawFd)
     }
 
     #[inline]
@@ -49,7 +54,7 @@ impl EpollApi {
         events: u32,
         data: u64,
     ) -> io::Result<()> {
-        let mut event = libc::epoll_event { events, u64: data };
+        let mut event = epoll_abi::epoll_event { events, u64: data };
         // SAFETY: `event` is one epoll_event, which epoll_ctl reads.
         check(unsafe { (self.ctl)(ep, op, fd, &mut event) }).map(drop)
     }
@@ -58,7 +63,7 @@ impl EpollApi {
     pub(crate) fn wait(
         &self,
         ep: RawFd,
-        events: &mut [libc::epoll_event],
+        events: &mut [epoll_abi::epoll_event],
         timeout: c_int,
     ) -> io::Result<usize> {
         // SAFETY: at most `events.len()` events are written, into memory borrowed mutably.
@@ -73,6 +78,7 @@ pub(crate) struct PollApi {
 }
 
 impl PollApi {
+    #[cfg(target_os = "linux")]
     pub(crate) fn load(lib: &Lib) -> Result<Self> {
         // SAFETY: the type is that of <poll.h>.
         unsafe { Ok(Self { poll: lib.symbol("poll")? }) }
@@ -91,10 +97,11 @@ type SelectFn =
 /// select(2), whose sets may be longer than FD_SETSIZE: neither libc nor the kernel minds.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct SelectApi {
-    select: SelectFn,
+    pub(super) select: SelectFn,
 }
 
 impl SelectApi {
+    #[cfg(target_os = "linux")]
     pub(crate) fn load(lib: &Lib) -> Result<Self> {
         // SAFETY: the type is that of <sys/select.h>.
         unsafe { Ok(Self { select: lib.symbol("select")? }) }
@@ -113,6 +120,7 @@ impl SelectApi {
         let ptr = |set: &mut [u64]| {
             if set.is_empty() { std::ptr::null_mut() } else { set.as_mut_ptr().cast::<fd_set>() }
         };
+        #[allow(clippy::useless_conversion, reason = "some systems have fewer bits there")]
         let mut tv = timeval {
             tv_sec: (timeout_ms / 1000).into(),
             tv_usec: (timeout_ms % 1000 * 1000).into(),
@@ -128,10 +136,11 @@ impl SelectApi {
 /// close(2), which the compat libraries hook.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct CloseApi {
-    close: unsafe extern "C" fn(c_int) -> c_int,
+    pub(super) close: unsafe extern "C" fn(c_int) -> c_int,
 }
 
 impl CloseApi {
+    #[cfg(target_os = "linux")]
     pub(crate) fn load(lib: &Lib) -> Result<Self> {
         // SAFETY: the type is that of <unistd.h>.
         unsafe { Ok(Self { close: lib.symbol("close")? }) }
@@ -141,56 +150,5 @@ impl CloseApi {
     pub(crate) fn close(&self, fd: RawFd) -> io::Result<()> {
         // SAFETY: takes no pointer. Only numbers that the benchmark opened for it are passed.
         check(unsafe { (self.close)(fd) }).map(drop)
-    }
-}
-
-/// A kqueue library's two functions; the layout of `struct kevent` is the caller's business.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct KqueueApi {
-    kqueue: unsafe extern "C" fn() -> c_int,
-    kevent: unsafe extern "C" fn(
-        c_int,
-        *const libc::c_void,
-        c_int,
-        *mut libc::c_void,
-        c_int,
-        *const timespec,
-    ) -> c_int,
-}
-
-impl KqueueApi {
-    pub(crate) fn load(lib: &Lib) -> Result<Self> {
-        // SAFETY: the types are those of <sys/event.h>, with the event's own type left open.
-        unsafe { Ok(Self { kqueue: lib.symbol("kqueue")?, kevent: lib.symbol("kevent")? }) }
-    }
-
-    pub(crate) fn kqueue(&self) -> io::Result<RawFd> {
-        // SAFETY: takes no pointer.
-        check(unsafe { (self.kqueue)() }).map(|fd| fd as RawFd)
-    }
-
-    /// # Safety
-    /// `E` must have the layout of the library's struct kevent, or the slices' memory must hold
-    /// as many of the library's structs as they have elements.
-    #[inline]
-    pub(crate) unsafe fn kevent<E: Copy>(
-        &self,
-        kq: RawFd,
-        changes: &[E],
-        events: &mut [E],
-        timeout: Option<&timespec>,
-    ) -> io::Result<usize> {
-        let timeout = timeout.map_or(std::ptr::null(), std::ptr::from_ref);
-        // SAFETY: the caller's promise on the layout; the slices are borrowed for the call.
-        check(unsafe {
-            (self.kevent)(
-                kq,
-                changes.as_ptr().cast(),
-                changes.len() as c_int,
-                events.as_mut_ptr().cast(),
-                events.len() as c_int,
-                timeout,
-            )
-        })
     }
 }

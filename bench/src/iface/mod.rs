@@ -1,13 +1,19 @@
 //! The interfaces under test: which there are, and how to open one.
 
 use std::fmt;
-use std::path::{Path, PathBuf};
+#[cfg(target_os = "linux")]
+use std::path::PathBuf;
 
 use anyhow::{Result, bail, ensure};
 
 pub(crate) mod callset;
 pub(crate) mod capi;
+#[cfg_attr(not(target_os = "linux"), path = "find_native.rs")]
+mod find;
 pub(crate) mod kq;
+#[cfg(target_os = "linux")]
+pub(crate) mod kq_library;
+#[cfg(target_os = "linux")]
 pub(crate) mod libs;
 pub(crate) mod poller;
 mod rust;
@@ -15,7 +21,6 @@ mod rust_select;
 
 use capi::{CloseApi, EpollApi, PollApi, SelectApi};
 use kq::{Kq, Source, WithKq};
-use libs::Lib;
 use poller::{EpollPoller, KqPoller, PollPoller, Poller, SelectPoller, Want};
 
 use crate::fixture::Pipe;
@@ -30,10 +35,14 @@ pub(crate) enum Family {
 }
 
 impl Family {
+    /// The kernel's own queue: what a program would use, as Linux has no kqueue and no other system
+    /// that is meant here an epoll of its own.
+    pub(crate) const QUEUE: Self =
+        if cfg!(target_os = "linux") { Self::Epoll } else { Self::Kqueue };
+
     /// The kernel's interface that this one is measured against.
     pub(crate) fn twin(self) -> Self {
-        // Linux has no kqueue; epoll is what a program would use.
-        if self == Self::Kqueue { Self::Epoll } else { self }
+        if matches!(self, Self::Epoll | Self::Kqueue) { Self::QUEUE } else { self }
     }
 }
 
@@ -74,6 +83,7 @@ pub(crate) enum Select {
 /// All interfaces of this run.
 #[derive(Debug)]
 pub(crate) struct Interfaces {
+    #[cfg(target_os = "linux")]
     pub(crate) epoll: EpollApi,
     pub(crate) poll: PollApi,
     pub(crate) select: SelectApi,
@@ -97,7 +107,9 @@ pub(crate) struct Interfaces {
 /// What the command line says of interfaces.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Choice {
+    #[cfg(target_os = "linux")]
     pub(crate) dir: PathBuf,
+    #[cfg(target_os = "linux")]
     pub(crate) peers: Vec<PathBuf>,
     /// Names to keep; empty: all. Native ones always stay.
     pub(crate) only: Vec<String>,
@@ -106,68 +118,11 @@ pub(crate) struct Choice {
 impl Interfaces {
     /// Finds every interface, tries each once, and keeps those that work.
     pub(crate) fn load(choice: &Choice) -> Result<Self> {
-        let libc = libs::libc()?;
-        let mut missing = Vec::new();
-        let mut preloaded = |file: &str, symbol: &str| -> Option<Lib> {
-            let lib = libs::preloaded(&choice.dir, file);
-            match &lib {
-                None => missing.push(format!("{file} is not there: its rows are left out")),
-                Some(l) if !l.exports(symbol) => {
-                    missing.push(format!("{file} exports no {symbol}: its rows are left out"));
-                    return None;
-                }
-                Some(_) => {}
-            }
-            lib
-        };
-        let epoll = preloaded("libkqcompat_epoll.so", "epoll_wait");
-        let poll = preloaded("libkqcompat_poll.so", "poll");
-        let select = preloaded("libkqcompat_select.so", "select");
-        let hooks = poll.as_ref().or(select.as_ref()).filter(|lib| lib.exports("close"));
-        let mut this = Self {
-            epoll: EpollApi::load(&libc)?,
-            poll: PollApi::load(&libc)?,
-            select: SelectApi::load(&libc)?,
-            close: CloseApi::load(&libc)?,
-            compat_epolls: vec![("compat-epoll-rust", rust::epoll())],
-            compat_polls: vec![("compat-poll-rust", rust::poll())],
-            compat_selects: vec![("compat-select-rust", Select::Crate)],
-            hooked_close: hooks.map(CloseApi::load).transpose()?,
-            kqueues: vec![Source::core()],
-            all: Vec::new(),
-            only: choice.only.clone(),
-            missing,
-        };
-        if let Some(lib) = &epoll {
-            this.compat_epolls.insert(0, ("compat-epoll", EpollApi::load(lib)?));
-        }
-        if let Some(lib) = &poll {
-            this.compat_polls.insert(0, ("compat-poll", PollApi::load(lib)?));
-        }
-        if let Some(lib) = &select {
-            this.compat_selects.insert(0, ("compat-select", Select::C(SelectApi::load(lib)?)));
-        }
-        this.open_kqueues(choice);
+        let mut this = Self::find(choice)?;
         this.list();
         this.keep(&choice.only)?;
         this.probe();
         Ok(this)
-    }
-
-    fn open_kqueues(&mut self, choice: &Choice) {
-        let ours = choice.dir.join("libkqcompat_kqueue.so");
-        let ours = [("kqueue-c".to_owned(), ours.as_path())];
-        let peers = choice.peers.iter().map(|p| (stem(p), p.as_path()));
-        for (name, path) in ours.into_iter().chain(peers) {
-            if !path.exists() {
-                self.missing.push(format!("{name} is left out: its library is not there"));
-                continue;
-            }
-            match libs::open(path).and_then(|lib| Source::library(&name, &lib)) {
-                Ok(lib) => self.kqueues.push(lib),
-                Err(e) => self.missing.push(format!("{name} is left out: {e:#}")),
-            }
-        }
     }
 
     /// The table that the benchmarks of the ancestors walk through.
@@ -192,13 +147,17 @@ impl Interfaces {
             let open = Box::new(move |_| Ok(Box::new(PollPoller::new(api)) as _));
             add(name, Family::Poll, name == "poll", open);
         }
-        let epolls = [("epoll", self.epoll)].into_iter().chain(self.compat_epolls.clone());
-        for (name, api) in epolls {
+        #[cfg(target_os = "linux")]
+        let native = [("epoll", self.epoll)];
+        #[cfg(not(target_os = "linux"))]
+        let native = [];
+        for (name, api) in native.into_iter().chain(self.compat_epolls.clone()) {
             let open = Box::new(move |max| Ok(Box::new(EpollPoller::new(api, max)?) as _));
             add(name, Family::Epoll, name == "epoll", open);
         }
         for source in &self.kqueues {
-            add(&source.name, Family::Kqueue, false, source.with(Opener));
+            let native = Family::QUEUE == Family::Kqueue;
+            add(&source.name, Family::Kqueue, native, source.with(Opener));
         }
         self.all = all;
     }
@@ -271,12 +230,6 @@ impl WithKq for Opener {
     }
 }
 
-fn stem(path: &Path) -> String {
-    let stem = path.file_name().unwrap_or_default().to_string_lossy();
-    let stem = stem.split(".so").next().unwrap_or(&stem);
-    stem.to_owned()
-}
-
 fn probe(interface: &Interface) -> Result<()> {
     let mut poller = interface.open(8)?;
     let pipe = Pipe::new()?;
@@ -301,12 +254,10 @@ mod tests {
 
     #[test]
     fn native_interfaces_pass_their_probe() {
-        let dir = tempfile::tempdir().unwrap();
-        let choice = Choice { dir: dir.path().to_owned(), ..Choice::default() };
-        let all = Interfaces::load(&choice).unwrap();
+        let all = Interfaces::load(&Choice::default()).unwrap();
         let names: Vec<&str> = all.pairs().iter().map(|(n, _)| n.name.as_str()).collect();
-        assert_eq!(names, ["select", "poll", "epoll"]);
-        assert_eq!(all.missing.len(), 4, "{:?}", all.missing);
+        let queue = if cfg!(target_os = "linux") { "epoll" } else { "kqueue" };
+        assert_eq!(names, ["select", "poll", queue]);
     }
 
     #[test]
@@ -314,10 +265,5 @@ mod tests {
         let choice = Choice { only: vec!["kqeue".into()], ..Choice::default() };
         let message = Interfaces::load(&choice).unwrap_err().to_string();
         assert!(message.contains("kqeue") && message.contains("epoll"), "{message}");
-    }
-
-    #[test]
-    fn a_peer_is_called_by_its_file() {
-        assert_eq!(stem(Path::new("/usr/lib/libkqueue.so.0")), "libkqueue");
     }
 }

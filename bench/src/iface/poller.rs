@@ -4,6 +4,7 @@ use std::io;
 use std::os::fd::RawFd;
 use std::sync::Arc;
 
+use kq_core::epoll_abi;
 use libc::{c_int, pollfd, timespec};
 
 use super::capi::{EpollApi, PollApi, SelectApi};
@@ -74,36 +75,40 @@ fn unless_interrupted(result: io::Result<usize>) -> io::Result<usize> {
 pub(crate) struct EpollPoller {
     api: EpollApi,
     queue: Arc<Queue>,
-    events: Vec<libc::epoll_event>,
+    events: Vec<epoll_abi::epoll_event>,
 }
 
 impl EpollPoller {
     pub(crate) fn new(api: EpollApi, max_events: usize) -> io::Result<Self> {
         let queue = Arc::new(Queue(api.create()?));
-        Ok(Self { api, queue, events: vec![libc::epoll_event { events: 0, u64: 0 }; max_events] })
+        Ok(Self {
+            api,
+            queue,
+            events: vec![epoll_abi::epoll_event { events: 0, u64: 0 }; max_events],
+        })
     }
 
     fn ctl(&self, op: c_int, fd: RawFd, want: Want) -> io::Result<()> {
         let bit = |on: bool, bit: c_int| if on { bit as u32 } else { 0 };
-        let events = bit(want.read, libc::EPOLLIN)
-            | bit(want.write, libc::EPOLLOUT)
-            | bit(want.edge, libc::EPOLLET)
-            | bit(want.oneshot, libc::EPOLLONESHOT);
+        let events = bit(want.read, epoll_abi::EPOLLIN)
+            | bit(want.write, epoll_abi::EPOLLOUT)
+            | bit(want.edge, epoll_abi::EPOLLET)
+            | bit(want.oneshot, epoll_abi::EPOLLONESHOT);
         self.api.ctl(self.queue.0, op, fd, events, fd as u64)
     }
 }
 
 impl Poller for EpollPoller {
     fn add(&mut self, fd: RawFd, want: Want) -> io::Result<()> {
-        self.ctl(libc::EPOLL_CTL_ADD, fd, want)
+        self.ctl(epoll_abi::EPOLL_CTL_ADD, fd, want)
     }
 
     fn modify(&mut self, fd: RawFd, want: Want) -> io::Result<()> {
-        self.ctl(libc::EPOLL_CTL_MOD, fd, want)
+        self.ctl(epoll_abi::EPOLL_CTL_MOD, fd, want)
     }
 
     fn delete(&mut self, fd: RawFd) -> io::Result<()> {
-        self.ctl(libc::EPOLL_CTL_DEL, fd, Want::default())
+        self.ctl(epoll_abi::EPOLL_CTL_DEL, fd, Want::default())
     }
 
     fn wait(&mut self, timeout: c_int, ready: &mut Vec<RawFd>) -> io::Result<()> {

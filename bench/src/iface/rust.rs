@@ -2,7 +2,8 @@
 //! the difference between the two is then the C library's border alone.
 
 use compat_poll::{PollFd, PollTimeout};
-use libc::{c_int, epoll_event, nfds_t, pollfd};
+use kq_core::epoll_abi::epoll_event;
+use libc::{c_int, nfds_t, pollfd};
 use nix::errno::Errno;
 
 use super::capi::{EpollApi, PollApi};

@@ -6,7 +6,7 @@ use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 
 use compat_select::{FdSet, select};
 use libc::c_int;
-use nix::sys::time::TimeVal;
+use nix::sys::time::{TimeVal, TimeValLike};
 
 use super::callset::CallSet;
 use super::poller::{Poller, Want};
@@ -19,8 +19,7 @@ fn borrow(fd: RawFd) -> BorrowedFd<'static> {
 
 /// None for ever.
 fn timeval(timeout_ms: c_int) -> Option<TimeVal> {
-    let ms = i64::from(timeout_ms);
-    (ms >= 0).then(|| TimeVal::new(ms / 1000, ms % 1000 * 1000))
+    (timeout_ms >= 0).then(|| TimeVal::milliseconds(timeout_ms.into()))
 }
 
 /// A set that is called with again and again.

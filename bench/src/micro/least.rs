@@ -13,7 +13,8 @@ use anyhow::{Result, ensure};
 
 use super::wait::Epoll;
 use crate::iface::capi::EpollApi;
-use crate::iface::kq::{EV_ADD, EVFILT_READ, Full, Layout};
+use crate::iface::kq::{EV_ADD, EVFILT_READ};
+use crate::iface::kq_library::{Full, Layout};
 
 /// Whose floor a lane is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
