@@ -18,8 +18,8 @@ enum Plan {
     None,
     /// Notes what is called.
     Watch,
-    /// So many calls are let pass; the next one of this number fails.
-    After(u32, usize, Errno),
+    /// So many calls are let pass; the next one of this kind fails.
+    After(u32, Call, Errno),
     /// It has failed.
     Over,
 }
@@ -36,7 +36,7 @@ pub fn calls_of<R>(body: impl FnOnce() -> R) -> (R, Vec<Call>) {
 /// From now on the `nth` call, counted from 0, fails. If that is another call this time (what is read
 /// from /proc varies), the next one of its kind.
 pub fn fail(nth: u32, call: Call, errno: Errno) {
-    PLAN.set(Plan::After(nth, call.number, errno));
+    PLAN.set(Plan::After(nth, call, errno));
 }
 
 /// No call fails any more.
@@ -58,7 +58,7 @@ pub(crate) fn pass(number: usize, arguments: &[usize], call: impl FnOnce() -> us
             SEEN.with_borrow_mut(|seen| seen.push(Call::new(number, arguments, result)));
             return result;
         }
-        Plan::After(0, which, errno) if which == number => {
+        Plan::After(0, which, errno) if which.is_like(number, arguments) => {
             PLAN.set(Plan::Over);
             // close(2) has closed when it complains.
             if number == Sysno::close as usize {
@@ -91,6 +91,12 @@ impl Call {
     fn new(number: usize, arguments: &[usize], result: usize) -> Self {
         let argument = |at: usize| arguments.get(at).copied().unwrap_or(0);
         Self { number, second: argument(1), fourth: argument(3), result }
+    }
+
+    /// Whether another is of its kind: for those that do several things, by what they do.
+    fn is_like(self, number: usize, arguments: &[usize]) -> bool {
+        let does_several = [Sysno::epoll_ctl, Sysno::fcntl].iter().any(|&n| n as usize == number);
+        number == self.number && (!does_several || arguments.get(1) == Some(&self.second))
     }
 
     /// For a pipe between processes.
