@@ -29,6 +29,7 @@ use next::Next;
 #[unsafe(link_section = ".init_array")]
 static INIT: extern "C" fn() = {
     extern "C" fn init() {
+        EPOLL_WAIT.get();
         EPOLL_PWAIT2.get();
         PPOLL.get();
         signal_hooks::init();
@@ -126,6 +127,12 @@ fn answer(result: Result<c_int, Errno>) -> c_int {
     })
 }
 
+type EpollWait = unsafe extern "C-unwind" fn(c_int, *mut libc::epoll_event, c_int, c_int) -> c_int;
+
+/// libc's, and not ours of another library.
+// SAFETY: epoll_wait(2).
+static EPOLL_WAIT: Next<EpollWait> = unsafe { Next::new(c"epoll_wait") };
+
 type EpollPwait2 = unsafe extern "C-unwind" fn(
     c_int,
     *mut libc::epoll_event,
@@ -164,7 +171,8 @@ fn sleep(kq: RawFd, timeout: Option<&timespec>) -> Option<Result<usize, Errno>> 
     Some(Err(errno))
 }
 
-/// Waits by libc's epoll_pwait2, which is a cancellation point as kevent is on the BSDs.
+/// Waits by libc's epoll_wait or epoll_pwait2, which are cancellation points as kevent is on the BSDs.
+/// (Without a time epoll_wait: it is some 20 ns quicker.)
 ///
 /// # Safety
 /// Room for `maxevents` events at `events`.
@@ -179,14 +187,17 @@ unsafe fn wait(
     {
         return slept;
     }
-    let Some(epoll_pwait2) = EPOLL_PWAIT2.get() else {
-        // SAFETY: the caller's promise.
-        return unsafe { abi::wait(kq, events, maxevents, timeout) };
-    };
     let saved = Errno::last_raw();
-    let timeout_at = timeout.map_or(std::ptr::null(), std::ptr::from_ref);
-    // SAFETY: the caller's promise; the symbol has this type (epoll_wait(2)).
-    let n = unsafe { epoll_pwait2(kq, events, maxevents, timeout_at, std::ptr::null()) };
+    let n = match (timeout, EPOLL_WAIT.get(), EPOLL_PWAIT2.get()) {
+        // SAFETY: the caller's promise; the symbols have these types (epoll_wait(2)).
+        (None, Some(epoll_wait), _) => unsafe { epoll_wait(kq, events, maxevents, -1) },
+        // SAFETY: as above.
+        (Some(time), _, Some(epoll_pwait2)) => unsafe {
+            epoll_pwait2(kq, events, maxevents, time, std::ptr::null())
+        },
+        // SAFETY: the caller's promise.
+        _ => return unsafe { abi::wait(kq, events, maxevents, timeout) },
+    };
     if n >= 0 {
         return Ok(n as usize);
     }

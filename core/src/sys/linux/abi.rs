@@ -88,6 +88,7 @@ pub type Wait = unsafe fn(RawFd, *mut libc::epoll_event, c_int, Option<&timespec
 /// # unsafe { libc::close(kq) };
 /// # Ok::<(), kq_core::Errno>(())
 /// ```
+#[inline]
 pub unsafe fn kevent(
     kq: RawFd,
     changes: *const KEvent,
@@ -160,6 +161,7 @@ struct Call {
 ///
 /// # Safety
 /// As for [`kevent`].
+#[inline(always)]
 unsafe fn check(
     kq: RawFd,
     changes: *const KEvent,

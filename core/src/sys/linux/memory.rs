@@ -16,11 +16,13 @@ const WORD: usize = size_of::<u64>();
 const READ: usize = 1;
 const WRITE: usize = 2;
 
-/// Pages that were good, each in the place that its number hashes to, with what they were good for.
+/// Pages that were good, each in the place that its number hashes to, with what they were good for in
+/// the two lowest bits.
 static GOOD: [AtomicUsize; 256] = [const { AtomicUsize::new(0) }; 256];
 
 /// # Errors
 /// - `EFAULT`: some of the memory cannot be read.
+#[inline]
 pub(crate) fn check_readable(at: *const u8, len: usize) -> Result<()> {
     check(at as usize, len, READ)
 }
@@ -31,28 +33,39 @@ pub(crate) fn check_readable(at: *const u8, len: usize) -> Result<()> {
 /// # Safety
 /// Nobody else uses the memory meanwhile: a word of it on each page is written over and restored. It
 /// is none at all, or a word at least.
+#[inline]
 pub(crate) unsafe fn check_writable(at: *mut u8, len: usize) -> Result<()> {
     debug_assert!(len == 0 || len >= WORD);
     check(at as usize, len, READ | WRITE)
 }
 
-#[inline]
+#[inline(always)]
 fn check(at: usize, len: usize, wanted: usize) -> Result<()> {
-    if len == 0 {
+    // Mostly it is none, or lies on one page, which is known.
+    let (first, last) = (at / PAGE, at.wrapping_add(len).wrapping_sub(1) / PAGE);
+    if len == 0 || len <= PAGE && first == last && is_good(first, wanted) {
         return Ok(());
     }
+    check_pages(at, len, wanted)
+}
+
+#[inline(always)]
+fn is_good(page: usize, wanted: usize) -> bool {
+    let known = GOOD[page % GOOD.len()].load(Ordering::Relaxed);
+    known | (!wanted & (READ | WRITE)) == page << 2 | READ | WRITE
+}
+
+#[inline(never)]
+fn check_pages(at: usize, len: usize, wanted: usize) -> Result<()> {
     if at < PAGE {
         return Err(Errno::EFAULT); // null, and what lies at its feet; to the call below it is "none"
     }
     let end = at.checked_add(len).ok_or(Errno::EFAULT)?;
     for page in at / PAGE..=(end - 1) / PAGE {
-        let slot = &GOOD[page % GOOD.len()];
-        let known = slot.load(Ordering::Relaxed);
-        if known / 4 == page && known & wanted == wanted {
-            continue;
+        if !is_good(page, wanted) {
+            ask(at.max(page * PAGE), end, wanted)?;
+            GOOD[page % GOOD.len()].store(page << 2 | wanted, Ordering::Relaxed);
         }
-        ask(at.max(page * PAGE), end, wanted)?;
-        slot.store((page * 4) | wanted, Ordering::Relaxed);
     }
     Ok(())
 }
