@@ -77,6 +77,7 @@ fn token(queue: &Queue) -> u64 {
 }
 
 /// Turns the kernel's events into kevents. What finds no room waits in the nested queue.
+#[inline(never)]
 pub(crate) fn deliver(outer: Caller, events: &[epoll_event], sink: &mut Sink) -> Result<()> {
     for (at, event) in events.iter().enumerate() {
         let budget = sink.room() - (events.len() - at - 1);

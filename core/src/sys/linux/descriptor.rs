@@ -8,6 +8,7 @@ mod moving;
 
 use std::os::fd::RawFd;
 
+use bitflags::bitflags;
 use nix::errno::Errno;
 use rustc_hash::FxHashMap;
 
@@ -321,74 +322,78 @@ impl Descriptors {
         });
     }
 
-    /// Hands an event of a lane to the knotes it is for; false: there is none. At most `budget` of
-    /// them report, at least one of which there is room for; the others do when the kernel says so
-    /// again, which it will: they are level.
-    #[inline]
+    /// Hands an event of a lane to the knotes it is for; false: there is none. They report as far as the
+    /// sink has room, `ahead` places of which are for others; who finds none does when the kernel says
+    /// so again, which it will: they are level.
+    #[inline(always)]
     pub(crate) fn dispatch(
         &mut self,
         who: Addressee,
         bits: u32,
         sink: &mut Sink,
-        budget: usize,
+        ahead: usize,
     ) -> bool {
         let (fd, token, lane) = who;
         let Some(list) = self.lists.get_mut(fd as usize) else { return false };
-        let (before, most) = (sink.len(), sink.len() + budget);
-        let (mut turn, mut alone) = (Turn::default(), true);
-        let mut at = list.first_mut();
-        while let Some(knote) = at {
-            if knote.lane == lane && knote.token == token && knote.armed != 0 {
-                turn.armed = knote.armed;
-                turn.edge |= knote.is_edge();
-                if knote.state == State::Enabled && sink.len() < most {
-                    match report(knote, fd, bits) {
-                        Some(what) => fire(knote, fd, what, &self.exts, sink, &mut turn),
-                        None => turn.low |= knote.is_low(),
-                    }
+        let Some(mut knote) = list.first_mut() else { return false };
+        let (mut did, mut alone) = (Did::empty(), true);
+        loop {
+            if knote.token == token && knote.lane == lane && knote.armed != 0 {
+                did |= if knote.armed & HUSHED == 0 { Did::MET } else { Did::HUSHED };
+                if knote.state == State::Enabled && sink.room() > ahead {
+                    did |= match report(knote, fd, bits) {
+                        Some(what) => fire(knote, fd, what, &self.exts, &mut self.count, sink),
+                        None if knote.is_low() => Did::LOW,
+                        None => Did::empty(),
+                    };
                 }
             }
-            at = knote.next_mut();
-            alone &= at.is_none();
+            match knote.next_mut() {
+                None => break,
+                Some(next) => (knote, alone) = (next, false),
+            }
         }
-        turn.reported = sink.len() - before;
         // Mostly there is nothing more to do: it has reported, and will again.
-        let plain = turn.reported > 0 && alone && !turn.fired && turn.armed & HUSHED == 0;
-        plain || self.after_dispatch(who, &turn, budget)
+        did == Did::MET.union(Did::REPORTED) && alone || self.after_dispatch(who, did, sink, ahead)
     }
 
     /// What else an event leads to: registrations that are to be changed. False: it was for nobody.
-    fn after_dispatch(&mut self, (fd, token, lane): Addressee, turn: &Turn, budget: usize) -> bool {
-        let armed = turn.armed;
-        if armed == 0 {
+    #[inline(never)]
+    fn after_dispatch(
+        &mut self,
+        (fd, token, lane): Addressee,
+        did: Did,
+        sink: &Sink,
+        ahead: usize,
+    ) -> bool {
+        if did.is_empty() {
             return false; // of a registration that is over
         }
-        if turn.low {
+        if did.contains(Did::LOW) {
             self.low_water.hold(self.lanes.set(0), fd);
         }
+        let list = &self.lists[fd as usize];
+        let (armed, edge) = (list.armed(lane), list.is_edge(lane));
+        let reported = did.contains(Did::REPORTED);
         let mut done = Ok(());
-        if turn.fired {
-            self.count -= turn.gone;
+        if did.contains(Did::FIRED) {
             done = self.after_firing(fd, lane, armed);
-        } else if turn.reported == 0
-            && !turn.edge
-            && self.lists[fd as usize].wanted(lane, true) == 0
-        {
+        } else if !reported && !edge && self.lists[fd as usize].wanted(lane, true) == 0 {
             // Nobody is enabled: it was left armed (or disarmed itself just now). Disarmed by the next
             // event, which comes at once.
             if armed & ONCE == 0 {
                 done = self.lanes.modify(lane, fd, token, armed | ONCE, false);
                 self.note_armed(fd, lane, armed | ONCE, token);
             }
-        } else if turn.reported == 0 && !turn.edge && self.asks_too_much(fd, lane) {
+        } else if !reported && !edge && self.asks_too_much(fd, lane) {
             done = self.sync(fd, lane, Sync::ASK);
-        } else if turn.reported == 0 && armed & HUSHED == 0 && (!turn.edge || armed & ONCE != 0) {
+        } else if !reported && armed & HUSHED == 0 && (!edge || armed & ONCE != 0) {
             // Nobody here reports that, and the kernel would say it again. (Not EPOLLONESHOT either:
             // it would disarm itself for the same nothing.)
             let hushed = (armed & !ONCE) | HUSHED;
             done = self.lanes.modify(lane, fd, token, hushed, true);
             self.note_armed(fd, lane, hushed, token);
-        } else if turn.reported > 0 && armed & HUSHED != 0 {
+        } else if reported && armed & HUSHED != 0 {
             done = self.sync(fd, lane, Sync::ASK);
         }
         if matches!(done, Err(Errno::ENOENT | Errno::EBADF)) {
@@ -397,8 +402,8 @@ impl Descriptors {
             self.purge(fd);
             return true;
         }
-        if turn.reported == budget && budget > 0 && budget < LANES {
-            self.rotate(fd, turn.last);
+        if reported && sink.room() == ahead {
+            self.rotate(fd, sink.last_filter());
         }
         true
     }
@@ -442,9 +447,9 @@ impl Descriptors {
     }
 
     /// The knote that reported last is served last next time.
-    fn rotate(&mut self, fd: RawFd, last: Option<EventFilter>) {
+    fn rotate(&mut self, fd: RawFd, last: i16) {
         let list = &mut self.lists[fd as usize];
-        if let Some(knote) = last.and_then(|last| list.take(|k| k.filter == last)) {
+        if let Some(knote) = list.take(|k| k.filter as i16 == last) {
             list.push(knote);
         }
     }
@@ -458,9 +463,7 @@ impl Descriptors {
         let Some(knote) = list.get_mut(filter).filter(|k| k.is_forced()) else { return };
         let what = report(knote, fd, poll_now(fd)).unwrap_or_default();
         let (lane, armed) = (knote.lane, knote.armed);
-        let mut turn = Turn::default();
-        fire(knote, fd, what, &self.exts, sink, &mut turn);
-        self.count -= turn.gone;
+        fire(knote, fd, what, &self.exts, &mut self.count, sink);
         let _ = self.after_firing(fd, lane, armed & !ONCE);
     }
 
@@ -562,25 +565,34 @@ impl Sync {
 
 type Exts = FxHashMap<(RawFd, EventFilter), [u64; 4]>;
 
-/// What one event led to.
-#[derive(Default)]
-struct Turn {
-    /// What the registration asks for; 0: there is none.
-    armed: u16,
-    reported: usize,
-    last: Option<EventFilter>,
-    /// A knote fired that reports once.
-    fired: bool,
-    /// How many oneshot knotes are gone.
-    gone: usize,
-    edge: bool,
-    /// A writer has room, but less than its mark.
-    low: bool,
+bitflags! {
+    /// What one event led to.
+    #[derive(Clone, Copy, PartialEq, Eq)]
+    struct Did: u8 {
+        /// It is of a registration that there is.
+        const MET = 1;
+        /// And that is [`HUSHED`].
+        const HUSHED = 1 << 1;
+        /// A knote has reported.
+        const REPORTED = 1 << 2;
+        /// And it reports once.
+        const FIRED = 1 << 3;
+        /// A writer has room, but less than its mark.
+        const LOW = 1 << 4;
+    }
 }
 
-/// Puts a knote's event into the sink; a knote that reports once is disabled, or a ghost, from then.
+/// Puts a knote's event into the sink; a knote that reports once is disabled, or a ghost and not counted
+/// any more, from then.
 #[inline(always)]
-fn fire(knote: &mut Knote, fd: RawFd, what: Report, exts: &Exts, sink: &mut Sink, turn: &mut Turn) {
+fn fire(
+    knote: &mut Knote,
+    fd: RawFd,
+    what: Report,
+    exts: &Exts,
+    count: &mut usize,
+    sink: &mut Sink,
+) -> Did {
     const ONCE_ONLY: EvFlags = EvFlags::EV_ONESHOT.union(EvFlags::EV_DISPATCH);
     sink.push(KEvent {
         ident: fd as usize,
@@ -589,21 +601,19 @@ fn fire(knote: &mut Knote, fd: RawFd, what: Report, exts: &Exts, sink: &mut Sink
         fflags: what.fflags,
         data: what.data,
         udata: knote.udata,
-        ext: if exts.is_empty() { [0; 4] } else { ext_of(exts, fd, knote.filter) },
+        ext: [0; 4],
     });
-    turn.last = Some(knote.filter);
-    if knote.has(ONCE_ONLY) {
-        turn.fired = true;
-        if knote.has(EvFlags::EV_ONESHOT) {
-            knote.state = State::Ghost;
-            turn.gone += 1;
-        } else {
-            knote.state = State::Disabled;
-        }
+    if !exts.is_empty() {
+        sink.set_last_ext(exts.get(&(fd, knote.filter)));
     }
-}
-
-#[inline(never)]
-fn ext_of(exts: &Exts, fd: RawFd, filter: EventFilter) -> [u64; 4] {
-    exts.get(&(fd, filter)).copied().unwrap_or_default()
+    if !knote.has(ONCE_ONLY) {
+        return Did::REPORTED;
+    }
+    if knote.has(EvFlags::EV_ONESHOT) {
+        knote.state = State::Ghost;
+        *count -= 1;
+    } else {
+        knote.state = State::Disabled;
+    }
+    Did::REPORTED.union(Did::FIRED)
 }

@@ -5,14 +5,16 @@
 //! time, `pthread_atfork` is not run by a raw `fork` system call. A **vfork** child shares our
 //! memory, so this page does not tell it: who must know that too compares [`raw::getpid`].
 
-use std::ptr::null_mut;
 use std::sync::atomic::{AtomicI32, AtomicPtr, AtomicU32, Ordering};
 
 use super::raw;
 
-/// The page, once it is there; [`UNWIPED`] when it could not be had.
-static PAGE: AtomicPtr<AtomicU32> = AtomicPtr::new(null_mut());
-/// Stands in for the page where mmap or madvise failed: the number is checked by `getpid`.
+/// The page, once it is there; before that [`NONE`], and [`ABSENT`] where mmap or madvise failed.
+static PAGE: AtomicPtr<AtomicU32> = AtomicPtr::new((&raw const NONE).cast_mut());
+/// Stay 0, which is nobody's number.
+static NONE: AtomicU32 = AtomicU32::new(0);
+static ABSENT: AtomicU32 = AtomicU32::new(0);
+/// The number where there is no page, and the process that it is of, by `getpid`.
 static UNWIPED: AtomicU32 = AtomicU32::new(0);
 static UNWIPED_PID: AtomicI32 = AtomicI32::new(0);
 /// The last number given out. A child inherits it and goes on from there, so that no number of an
@@ -23,36 +25,35 @@ static LAST: AtomicU32 = AtomicU32::new(0);
 /// that it descends from.
 #[inline]
 pub fn generation() -> u32 {
-    let page = PAGE.load(Ordering::Acquire);
-    if !page.is_null() && !std::ptr::eq(page, &raw const UNWIPED) {
-        // SAFETY: `PAGE` holds null, `&UNWIPED` or a page mapped by `map_page`, never unmapped.
-        let generation = unsafe { &*page }.load(Ordering::Relaxed);
-        if generation != 0 {
-            return generation;
-        }
+    // SAFETY: `PAGE` holds `&NONE`, `&ABSENT` or a page mapped by `map_page`, never unmapped.
+    match unsafe { &*PAGE.load(Ordering::Acquire) }.load(Ordering::Relaxed) {
+        0 => first_call_of_a_process(),
+        generation => generation,
     }
-    first_call_of_a_process()
 }
 
 #[cold]
 fn first_call_of_a_process() -> u32 {
+    let none = (&raw const NONE).cast_mut();
     let mut page = PAGE.load(Ordering::Acquire);
-    if page.is_null() {
-        let made = map_page().unwrap_or((&raw const UNWIPED).cast_mut());
+    if std::ptr::eq(page, none) {
+        let made = map_page().unwrap_or((&raw const ABSENT).cast_mut());
         // Where two threads come first at once, one page stays and the other is left mapped, once.
-        page = match PAGE.compare_exchange(null_mut(), made, Ordering::AcqRel, Ordering::Acquire) {
+        page = match PAGE.compare_exchange(none, made, Ordering::AcqRel, Ordering::Acquire) {
             Ok(_) => made,
             Err(other) => other,
         };
     }
-    // SAFETY: as in `generation`.
-    let cell = unsafe { &*page };
-    if std::ptr::eq(page, &raw const UNWIPED) {
+    let cell = if std::ptr::eq(page, &raw const ABSENT) {
         let pid = raw::getpid();
         if UNWIPED_PID.swap(pid, Ordering::AcqRel) != pid {
-            cell.store(0, Ordering::Release);
+            UNWIPED.store(0, Ordering::Release);
         }
-    }
+        &UNWIPED
+    } else {
+        // SAFETY: as in `generation`.
+        unsafe { &*page }
+    };
     let current = cell.load(Ordering::Acquire);
     if current != 0 {
         return current;

@@ -125,21 +125,12 @@ pub(crate) unsafe fn kevent(
     let mut sink = unsafe { Sink::new(events, nevents) };
     if nchanges > 0 {
         // SAFETY: the caller's promise.
-        or_abort(|| unsafe { apply(caller, changes, nchanges, &mut sink) })?;
-        if sink.len() > 0 {
+        unsafe { apply(&caller, changes, nchanges, &mut sink) }?;
+        if sink.len() > 0 || nevents == 0 {
             return Ok(sink.len());
         }
-    } else if caller.queue.life() != caller.life {
-        return Err(Errno::EBADF);
     }
-    if nevents == 0 {
-        return Ok(0);
-    }
-    let limit = Limit::of(timeout)?;
-    if closes::is_in_queue() {
-        return Err(Errno::EDEADLK); // before an event is fetched that could not be handed out
-    }
-    scan(caller, &mut sink, limit, wait)
+    scan(&caller, &mut sink, timeout, wait)
 }
 
 /// How long a call may wait.
@@ -224,7 +215,19 @@ fn or_abort<R>(work: impl FnOnce() -> R) -> R {
 ///
 /// # Safety
 /// As for [`kevent`].
-unsafe fn apply(caller: Caller, changes: *const KEvent, n: usize, sink: &mut Sink) -> Result<()> {
+#[inline(never)]
+unsafe fn apply(caller: &Caller, changes: *const KEvent, n: usize, sink: &mut Sink) -> Result<()> {
+    // SAFETY: the caller's promise.
+    or_abort(|| unsafe { apply_to(*caller, changes, n, sink) })
+}
+
+#[inline(always)]
+unsafe fn apply_to(
+    caller: Caller,
+    changes: *const KEvent,
+    n: usize,
+    sink: &mut Sink,
+) -> Result<()> {
     let caller = match caller.queue.rules() {
         Rules::Kqueue => caller,
         Rules::Epoll => both_rules::make_inner(caller)?,
@@ -234,8 +237,6 @@ unsafe fn apply(caller: Caller, changes: *const KEvent, n: usize, sink: &mut Sin
         Err(Errno::EDEADLK) => return unsafe { put_down(caller, changes, n, sink) },
         knotes => knotes?,
     };
-    let counters = &caller.queue.counters;
-    let before = knotes.count();
     let mut done = Ok(());
     for at in 0..n {
         // SAFETY: the caller's promise; a C caller's array may be at any address.
@@ -244,7 +245,7 @@ unsafe fn apply(caller: Caller, changes: *const KEvent, n: usize, sink: &mut Sin
             continue; // FreeBSD skips it
         }
         change.flags &= !EV_SYSFLAGS;
-        count_locked(&counters.changes, 1);
+        count_locked(&caller.queue.counters.changes, 1);
         let result = knotes.change(&change);
         let receipt = change.flags & EvFlags::EV_RECEIPT.bits() != 0;
         if result.is_err() || receipt {
@@ -258,16 +259,8 @@ unsafe fn apply(caller: Caller, changes: *const KEvent, n: usize, sink: &mut Sin
             }
         }
     }
-    count_locked(&counters.knotes, (knotes.count() as u64).wrapping_sub(before as u64));
-    note_state(caller.queue, &knotes);
+    caller.queue.note_what_to_see(&knotes);
     done
-}
-
-/// What a wait asks before it locks the queue.
-fn note_state(queue: &Queue, knotes: &QueueKnotes) {
-    queue.untold.store(knotes.soft.has_untold(), Ordering::Relaxed);
-    let has_own = knotes.soft.has_own() || knotes.descriptors.has_own();
-    queue.has_own.store(has_own, Ordering::Relaxed);
 }
 
 /// The changes of a signal handler, which has interrupted this thread in a queue: they are applied
@@ -291,69 +284,66 @@ unsafe fn put_down(caller: Caller, changes: *const KEvent, n: usize, sink: &Sink
 /// Applies a change that was put down.
 pub(crate) fn apply_later(queue: &Queue, life: u32, change: &KEvent) {
     let Ok(mut knotes) = queue.knotes_anyway(life) else { return };
-    let before = knotes.count();
     let change = KEvent { flags: change.flags & !EV_SYSFLAGS, ..*change };
     count_locked(&queue.counters.changes, 1);
     if change.filter != 0 {
         let _ = knotes.change(&change);
     }
-    count_locked(&queue.counters.knotes, (knotes.count() as u64).wrapping_sub(before as u64));
-    note_state(queue, &knotes);
+    queue.note_what_to_see(&knotes);
 }
 
 /// Waits until there is something for the sink, or the time is over.
-#[inline]
-fn scan(caller: Caller, sink: &mut Sink, mut limit: Limit, wait: Wait) -> Result<usize> {
+#[inline(never)]
+fn scan(caller: &Caller, sink: &mut Sink, timeout: Option<&timespec>, wait: Wait) -> Result<usize> {
     let queue = caller.queue;
+    if queue.life() != caller.life {
+        return Err(Errno::EBADF);
+    }
+    if sink.room() == 0 {
+        return Ok(0);
+    }
+    let mut limit = Limit::of(timeout)?;
+    if closes::is_in_queue() {
+        return Err(Errno::EDEADLK); // before an event is fetched that could not be handed out
+    }
     count(&queue.counters.waits, 1);
-    // Another thread may add such a knote while we wait.
-    let untold = || queue.untold.load(Ordering::Relaxed);
     let mut fruitless = 0;
     loop {
-        let looked = matches!(limit, Limit::Now) || or_abort(|| look_at_own(caller))?;
-        let unsettled = untold() && or_abort(|| examine(caller))?;
-        let had = sink.len();
-        let waiting = queue.held.is_any() && or_abort(|| see_to_held(caller, sink))?;
-        let served = sink.len() > had;
-        if sink.room() == 0 {
-            break;
-        }
-        if sink.room() > BATCH && or_abort(|| take_many(caller, sink, served))? > 0 {
+        let now = matches!(limit, Limit::Now);
+        let before = match queue.has_nothing_to_see(!now) && sink.room() <= BATCH {
+            true => Before::default(),
+            false => or_abort(|| see_to(caller, sink, now))?,
+        };
+        if before.is_done {
             break;
         }
         let mut events = [const { MaybeUninit::<libc::epoll_event>::uninit() }; BATCH];
         let room = sink.room().min(BATCH) as c_int;
         let at = events.as_mut_ptr().cast();
-        let begun = Begun::now(queue, served);
+        let begun = Begun::now(queue, before.served);
         // SAFETY: there is room for BATCH events, and `room` is at most that.
         let look = || unsafe { raw::epoll_wait(caller.kq, at, room, 0) };
-        let mut waited = match limit {
-            Limit::Now => look(),
-            _ if waiting => look(),
-            _ => {
-                let time = if unsettled || !looked { limit.soon() } else { limit }.time();
-                // SAFETY: as above.
-                queue.sleep(caller.life, || unsafe {
-                    sleep(caller.kq, at, room, time.as_ref(), wait)
-                })
-            }
+        let mut waited = match now || before.is_waited_for {
+            true => look(),
+            // SAFETY: as above.
+            false => unsafe { sleep_until(caller, limit, before.soon, at, room, wait) },
         };
         let interrupted = waited == Err(Errno::EINTR);
-        if interrupted && untold() {
+        if interrupted && queue.has_untold() {
             // By a signal that is watched, maybe: then it is an event, and no interruption.
             waited = look();
         }
         let n = waited?;
         // SAFETY: the kernel has filled the first `n`.
         let events = unsafe { std::slice::from_raw_parts(events.as_ptr().cast(), n) };
-        if n > 0 || !served {
+        if n > 0 || !before.served {
             or_abort(|| deliver(caller, begun, events, sink))?;
         }
-        let over = matches!(limit, Limit::Now) && (n == 0 || fruitless == FRUITLESS);
-        if sink.len() == 0 && over {
-            or_abort(|| look_at_own(caller))?; // what that finds is for the next wait
+        if sink.len() > 0 {
+            break;
         }
-        if sink.len() > 0 || over {
+        if now && (n == 0 || fruitless == FRUITLESS) {
+            or_abort(|| look_at_own(caller))?; // what that finds is for the next wait
             break;
         }
         if interrupted {
@@ -362,52 +352,91 @@ fn scan(caller: Caller, sink: &mut Sink, mut limit: Limit, wait: Wait) -> Result
         // What came was for nobody, and it may have taken the place of what is for somebody: go on,
         // for the rest of the time.
         fruitless += 1;
-        if limit.renew() && n == 0 && !untold() {
+        if limit.renew() && n == 0 && !queue.has_untold() {
             break; // the kernel has looked once more when the time was over
         }
     }
     Ok(sink.len())
 }
 
+/// What was seen to before a wait.
+#[derive(Clone, Copy, Debug, Default)]
+struct Before {
+    /// The wait is over.
+    is_done: bool,
+    /// Those in the line had their turn in this call.
+    served: bool,
+    /// Somebody stands in the line: the wait must not sleep.
+    is_waited_for: bool,
+    /// It must not sleep for long: something has to be looked at again.
+    soon: bool,
+}
+
+/// Sees to what has to be seen to before a wait that looks at what is ready `now`, or may sleep.
+#[cold]
+fn see_to(caller: &Caller, sink: &mut Sink, now: bool) -> Result<Before> {
+    let queue = caller.queue;
+    let looked = now || look_at_own(caller)?;
+    // Another thread may add such a knote while we wait.
+    let unsettled = queue.has_untold() && examine(caller)?;
+    let had = sink.len();
+    let is_waited_for = queue.held.is_any() && see_to_held(caller, sink)?;
+    let served = sink.len() > had;
+    let is_done = sink.room() == 0 || sink.room() > BATCH && take_many(caller, sink, served)? > 0;
+    Ok(Before { is_done, served, is_waited_for, soon: unsettled || !looked })
+}
+
+/// Sleeps in the queue until the limit.
+///
+/// # Safety
+/// As for [`wait()`], and `wait` is sound for that.
+#[inline(always)]
+unsafe fn sleep_until(
+    caller: &Caller,
+    limit: Limit,
+    soon: bool,
+    events: *mut libc::epoll_event,
+    room: c_int,
+    wait: Wait,
+) -> Result<usize> {
+    let time = if soon { limit.soon() } else { limit }.time();
+    // SAFETY: the caller's promise.
+    let sleep = || unsafe { sleep(caller.kq, events, room, time.as_ref(), wait) };
+    caller.queue.sleep(caller.life, sleep)
+}
+
 /// Before a sleep, and after a look that found nothing: makes anew what the program has closed of our
 /// own, for some programs close every number that they find. Not more often than 100 times a second:
 /// false says that it is not time yet, so that nobody is to sleep for longer than that. (Who sleeps
 /// already is not woken: nobody tells.)
-fn look_at_own(caller: Caller) -> Result<bool> {
+fn look_at_own(caller: &Caller) -> Result<bool> {
     let queue = caller.queue;
-    if !queue.has_own.load(Ordering::Relaxed) {
+    if !queue.has_own() {
         return Ok(true);
     }
     let due = queue.must_look();
     if due {
         let mut knotes = queue.knotes(caller.life)?;
-        let before = knotes.count();
         knotes.descriptors.mend();
         knotes.soft.mend();
-        let more = (knotes.count() as u64).wrapping_sub(before as u64);
-        count_locked(&queue.counters.knotes, more);
     }
     Ok(due)
 }
 
 /// Looks at what nobody tells of. True: it has to be looked at again soon.
-fn examine(caller: Caller) -> Result<bool> {
+fn examine(caller: &Caller) -> Result<bool> {
     let mut knotes = caller.queue.knotes(caller.life)?;
     knotes.soft.examine();
     Ok(knotes.soft.is_unsettled())
 }
 
 /// Sees to what a private queue holds back. True: the wait must not sleep.
-#[cold]
-fn see_to_held(caller: Caller, sink: &mut Sink) -> Result<bool> {
+fn see_to_held(caller: &Caller, sink: &mut Sink) -> Result<bool> {
     let mut knotes = caller.queue.knotes(caller.life)?;
     let had = sink.len();
-    let before = knotes.count();
     let waiting = knotes.see_to_held(sink);
     knotes.drop_forced();
-    let counters = &caller.queue.counters;
-    count_locked(&counters.events, (sink.len() - had) as u64);
-    count_locked(&counters.knotes, (knotes.count() as u64).wrapping_sub(before as u64));
+    count_locked(&caller.queue.counters.events, (sink.len() - had) as u64);
     Ok(waiting)
 }
 
@@ -432,8 +461,7 @@ impl Begun {
 
 /// For an eventlist longer than a batch: what is ready now, in one call, since a second one would
 /// give the level ones again.
-#[cold]
-fn take_many(caller: Caller, sink: &mut Sink, served: bool) -> Result<usize> {
+fn take_many(caller: &Caller, sink: &mut Sink, served: bool) -> Result<usize> {
     // A knote gives at most one event; a handful are our own.
     let most = caller.queue.most_events() + 16;
     let room = sink.room().min(most);
@@ -457,66 +485,63 @@ pub(crate) fn take_ready(caller: Caller, sink: &mut Sink, budget: usize) -> Resu
     let n = unsafe { raw::epoll_wait(caller.kq, at, room as c_int, 0) }?;
     // SAFETY: the kernel has filled the first `n`.
     let events = unsafe { std::slice::from_raw_parts(at.cast_const(), n) };
-    sink.within(budget, |sink| deliver(caller, begun, events, sink))
+    sink.within(budget, |sink| deliver(&caller, begun, events, sink))
 }
 
 /// Hands the kernel's events, fetched by a wait that began at `begun`, to the knotes that they are for.
-#[inline]
+#[inline(never)]
 fn deliver(
-    caller: Caller,
+    caller: &Caller,
     begun: Begun,
     events: &[libc::epoll_event],
     sink: &mut Sink,
 ) -> Result<()> {
-    if caller.queue.rules() == Rules::Epoll {
-        return both_rules::deliver(caller, events, sink);
+    let queue = caller.queue;
+    if queue.rules() == Rules::Epoll {
+        return both_rules::deliver(*caller, events, sink);
     }
-    let mut locked = caller.queue.knotes(caller.life)?;
-    let knotes = &mut *locked;
-    let (before, had) = (knotes.count(), sink.len());
-    let (mut soft, mut strays) = (events.is_empty(), 0_u8);
-    // Since they were fetched, another thread has changed what the kernel was not told of.
-    let stale = knotes.descriptors.unsent != begun.unsent;
-    for (at, event) in events.iter().enumerate() {
+    let had = sink.len();
+    queue.with_knotes(caller.life, |knotes| {
+        let mut aside = Aside { soft: events.is_empty(), strays: 0 };
+        // Since they were fetched, another thread has changed what the kernel was not told of.
+        let stale = knotes.descriptors.unsent != begun.unsent;
         // Each of the events to come gets its place: an edge is told only once.
-        let budget = sink.room() - (events.len() - at - 1);
-        match Token::decode(event.u64) {
-            Some(Token::Descriptor { fd, token }) => {
-                let who = (fd, token, 0);
-                let bits = if stale { event.events & poll_now(fd) } else { event.events };
-                if !knotes.descriptors.dispatch(who, bits, sink, budget)
-                    && knotes.strays.note(who, begun.strays, &caller.queue.strays)
-                {
-                    strays |= 1;
-                }
+        let mut ahead = events.len();
+        for event in events {
+            ahead -= 1;
+            let Some((fd, token)) = Token::of_descriptor(event.u64) else {
+                knotes.hear(event.u64, sink, ahead, &mut aside);
+                continue;
+            };
+            let who = (fd, token, 0);
+            let bits = if stale { event.events & poll_now(fd) } else { event.events };
+            if !knotes.descriptors.dispatch(who, bits, sink, ahead)
+                && knotes.strays.note(who, begun.strays, &queue.strays)
+            {
+                aside.strays |= 1;
             }
-            Some(Token::Lane(lane)) => {
-                let stray = knotes.lane(lane, sink, budget);
-                strays |= u8::from(stray) << lane;
-            }
-            Some(Token::LowWater) => knotes.descriptors.look_again(),
-            Some(ours) => {
-                knotes.soft.hear(ours);
-                soft = true;
-            }
-            None => {}
         }
+        if aside.is_any() || knotes.soft.has_forced() {
+            knotes.see_to(aside, begun.served, queue, sink);
+        }
+        count_locked(&queue.counters.events, (sink.len() - had) as u64);
+    })
+}
+
+/// What the kernel's events lead to when all were handed out.
+#[derive(Clone, Copy, Debug)]
+struct Aside {
+    /// Knotes that are no descriptor's may have something to report.
+    soft: bool,
+    /// Lanes, one a bit, that hold registrations which they should not.
+    strays: u8,
+}
+
+impl Aside {
+    #[inline(always)]
+    fn is_any(self) -> bool {
+        self.soft || self.strays != 0
     }
-    if soft && !begun.served {
-        // Nothing came, yet another thread may hold the bell's event and wait for our lock: a level
-        // knote is for every scan.
-        knotes.soft.look();
-        let budget = sink.room();
-        knotes.report_soft(sink, budget);
-    }
-    if strays != 0 {
-        knotes.get_rid_of(strays, caller.queue);
-    }
-    knotes.drop_forced();
-    let counters = &caller.queue.counters;
-    count_locked(&counters.events, (sink.len() - had) as u64);
-    count_locked(&counters.knotes, (knotes.count() as u64).wrapping_sub(before as u64));
-    Ok(())
 }
 
 impl QueueKnotes {
@@ -582,20 +607,58 @@ impl QueueKnotes {
     }
 
     /// Descriptors' knotes may be gone or reported: those that were forced go from the line then.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn drop_forced(&mut self) {
-        if !self.soft.has_forced() {
-            return;
+        if self.soft.has_forced() {
+            self.retain_forced();
         }
+    }
+
+    #[cold]
+    fn retain_forced(&mut self) {
         let descriptors = &mut self.descriptors;
         self.soft.retain_forced(|&(filter, fd)| descriptors.is_forced(fd as RawFd, filter));
     }
 
-    /// Serves a nested lane that has events. True: it holds a registration that it should not (it is
-    /// fetched from with the queue locked, so a stray is proven at once).
-    fn lane(&mut self, lane: u8, sink: &mut Sink, budget: usize) -> bool {
+    /// An event that is of no descriptor's registration.
+    #[inline(never)]
+    fn hear(&mut self, bits: u64, sink: &mut Sink, ahead: usize, aside: &mut Aside) {
+        match Token::decode(bits) {
+            Some(Token::Lane(lane)) => {
+                let stray = self.lane(lane, sink, ahead);
+                aside.strays |= u8::from(stray) << lane;
+            }
+            Some(Token::LowWater) => self.descriptors.look_again(),
+            Some(ours) => {
+                self.soft.hear(ours);
+                aside.soft = true;
+            }
+            None => {}
+        }
+    }
+
+    /// When all events were handed out.
+    #[inline(never)]
+    fn see_to(&mut self, aside: Aside, served: bool, queue: &Queue, sink: &mut Sink) {
+        if aside.soft && !served {
+            // Nothing came, yet another thread may hold the bell's event and wait for our lock: a level
+            // knote is for every scan.
+            self.soft.look();
+            let budget = sink.room();
+            self.report_soft(sink, budget);
+        }
+        if aside.strays != 0 {
+            self.get_rid_of(aside.strays, queue);
+        }
+        self.drop_forced();
+    }
+
+    /// Serves a nested lane that has events, `ahead` places being for others. True: it holds a
+    /// registration that it should not (it is fetched from with the queue locked, so a stray is proven
+    /// at once).
+    fn lane(&mut self, lane: u8, sink: &mut Sink, ahead: usize) -> bool {
         let mut events = [const { MaybeUninit::<libc::epoll_event>::uninit() }; 64];
-        let room = budget.min(events.len()) as c_int;
+        let room = (sink.room() - ahead).min(events.len()) as c_int;
         let set = self.descriptors.lanes.set(lane);
         // SAFETY: there is room for that many.
         let n = unsafe { raw::epoll_wait(set, events.as_mut_ptr().cast(), room, 0) };
@@ -603,11 +666,11 @@ impl QueueKnotes {
         // SAFETY: the kernel has filled the first `n`.
         let events: &[libc::epoll_event] =
             unsafe { std::slice::from_raw_parts(events.as_ptr().cast(), n) };
-        let (before, mut stray) = (sink.len(), false);
+        let mut stray = false;
         for (at, event) in events.iter().enumerate() {
-            let left = budget - (sink.len() - before) - (n - at - 1);
-            if let Some(Token::Descriptor { fd, token }) = Token::decode(event.u64) {
-                stray |= !self.descriptors.dispatch((fd, token, lane), event.events, sink, left);
+            let ahead = ahead + (n - at - 1);
+            if let Some((fd, token)) = Token::of_descriptor(event.u64) {
+                stray |= !self.descriptors.dispatch((fd, token, lane), event.events, sink, ahead);
             }
         }
         stray

@@ -6,6 +6,7 @@
 use crate::event::{EvFlags, EventFilter, FilterFlag, KEvent};
 
 use super::data::Kind;
+use super::last_check::LOOK_AGAIN;
 
 /// The registration was made EPOLLET although its knotes are level: its last wake-up was for a
 /// condition that none of them reports (a hang-up that the kernel cannot mask), and would repeat.
@@ -84,6 +85,14 @@ impl Knote {
 
     pub(crate) fn has(&self, flag: EvFlags) -> bool {
         self.flags & flag.bits() != 0
+    }
+
+    /// Whether poll's bits are all that it reports by.
+    #[inline]
+    pub(crate) fn wants_bits_only(&self) -> bool {
+        self.fflags & FilterFlag::NOTE_NODATA.bits() != 0
+            && !self.has(LOOK_AGAIN)
+            && self.filter != EventFilter::EVFILT_EXCEPT
     }
 
     /// Is to be reported whatever its condition.

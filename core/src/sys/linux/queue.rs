@@ -6,10 +6,13 @@
 //! is still the one that it went to sleep on. (An `Arc` in a locked table would cost two more
 //! atomic operations a call, and hang a child forked while the lock was held.)
 
+use std::mem::ManuallyDrop;
 use std::ops::{Deref, DerefMut};
 use std::os::fd::RawFd;
-use std::ptr::null_mut;
-use std::sync::atomic::{AtomicBool, AtomicI32, AtomicPtr, AtomicU32, AtomicU64, Ordering};
+use std::ptr::{NonNull, null_mut};
+use std::sync::atomic::{
+    AtomicBool, AtomicI32, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, Ordering,
+};
 use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 
 use nix::errno::Errno;
@@ -28,6 +31,7 @@ use super::raw::Result;
 use super::soft::Soft;
 use super::strays::Strays;
 
+use closes::Inside;
 use handshake::Handshake;
 
 pub(crate) mod closes;
@@ -49,6 +53,11 @@ pub(crate) enum Rules {
     Epoll,
 }
 
+/// Files, or signals, are watched that must be looked at before a wait.
+const UNTOLD: u8 = 1;
+/// There are descriptors of our own that the program may close.
+const OWN: u8 = 2;
+
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct Queue {
@@ -63,12 +72,10 @@ pub(crate) struct Queue {
     pub(crate) interests: FdTable<Interest>,
     /// Epoll's rules: the nested queue of kevent()'s knotes, or -1.
     pub(crate) inner: AtomicI32,
-    /// kqueue's rules: files are watched that must be looked at before a wait.
-    pub(crate) untold: AtomicBool,
+    /// kqueue's rules: what a wait has to see to before it begins, [`UNTOLD`] and [`OWN`].
+    to_see: AtomicU8,
     /// kqueue's rules: there is a ring of asynchronous requests.
     has_requests: AtomicBool,
-    /// kqueue's rules: there are descriptors of our own that the program may close.
-    pub(crate) has_own: AtomicBool,
     /// When these were last looked at, in nanoseconds.
     looked_at: AtomicU64,
     /// kqueue's rules: the knotes. Never locked while waiting.
@@ -110,44 +117,51 @@ impl QueueKnotes {
 /// The knotes of an open queue, locked.
 #[derive(Debug)]
 pub(crate) struct Locked<'a> {
-    /// None only while it is dropped.
-    guard: Option<MutexGuard<'a, Option<Box<QueueKnotes>>>>,
+    guard: ManuallyDrop<MutexGuard<'a, Option<Box<QueueKnotes>>>>,
+    /// What the guard guards.
+    knotes: NonNull<QueueKnotes>,
     queue: &'a Queue,
-    was_in_queue: bool,
+    inside: Inside,
 }
 
 impl Locked<'_> {
-    /// The queue is over: takes its knotes.
-    fn take(&mut self) -> Option<Box<QueueKnotes>> {
-        self.guard.as_mut().and_then(|guard| guard.take())
+    /// # Safety
+    /// It is not used again.
+    #[inline(always)]
+    unsafe fn unlock(&mut self) {
+        let count = self.count() as u64;
+        self.queue.counters.knotes.store(count, Ordering::Relaxed);
+        if self.queue.held.is_private() {
+            self.publish();
+        }
+        // SAFETY: the caller's promise.
+        unsafe { ManuallyDrop::drop(&mut self.guard) };
+        closes::leave(&self.inside);
     }
 }
 
 impl Drop for Locked<'_> {
-    #[inline]
     fn drop(&mut self) {
-        if self.queue.held.is_private() {
-            self.publish();
-        }
-        self.guard = None;
-        closes::leave(self.was_in_queue);
+        // SAFETY: nobody can use it after this.
+        unsafe { self.unlock() };
     }
 }
 
 impl Deref for Locked<'_> {
     type Target = QueueKnotes;
 
-    #[inline]
+    #[inline(always)]
     fn deref(&self) -> &QueueKnotes {
-        self.guard.as_deref().and_then(Option::as_deref).expect("looked at when it was locked")
+        // SAFETY: `Queue::guarded` has it from the guard, which is not used for anything else.
+        unsafe { self.knotes.as_ref() }
     }
 }
 
 impl DerefMut for Locked<'_> {
-    #[inline]
+    #[inline(always)]
     fn deref_mut(&mut self) -> &mut QueueKnotes {
-        let knotes = self.guard.as_deref_mut().and_then(Option::as_deref_mut);
-        knotes.expect("looked at when it was locked")
+        // SAFETY: as above.
+        unsafe { self.knotes.as_mut() }
     }
 }
 
@@ -167,9 +181,8 @@ impl Queue {
             counters: Live::new(),
             interests: FdTable::new(),
             inner: AtomicI32::new(-1),
-            untold: AtomicBool::new(false),
+            to_see: AtomicU8::new(0),
             has_requests: AtomicBool::new(false),
-            has_own: AtomicBool::new(false),
             looked_at: AtomicU64::new(0),
             knotes: Mutex::new(None),
             numbers: AtomicU32::new(0),
@@ -198,18 +211,37 @@ impl Queue {
     /// - `EDEADLK`: this is a signal handler, which interrupted this thread in a queue.
     #[inline(always)]
     pub(crate) fn knotes(&self, life: u32) -> Result<Locked<'_>> {
-        if closes::is_in_queue() {
-            return Err(Errno::EDEADLK);
-        }
-        self.knotes_anyway(life)
+        let inside = closes::enter();
+        if inside.was { Err(Errno::EDEADLK) } else { self.knotes_inside(life, inside) }
+    }
+
+    /// Works on the [`knotes`](Self::knotes). If that panics they stay locked, so the process must end.
+    /// (So nothing has to be dropped on the way, and what is locked can lie in registers.)
+    ///
+    /// # Errors
+    /// As there.
+    #[inline(always)]
+    pub(crate) fn with_knotes<R>(
+        &self,
+        life: u32,
+        work: impl FnOnce(&mut QueueKnotes) -> R,
+    ) -> Result<R> {
+        let mut locked = ManuallyDrop::new(self.knotes(life)?);
+        let done = work(&mut locked);
+        // SAFETY: it is neither used again nor dropped.
+        unsafe { locked.unlock() };
+        Ok(done)
     }
 
     /// As [`knotes`](Self::knotes), for a thread that counts as in a queue, but has none locked.
-    #[inline(always)]
     pub(crate) fn knotes_anyway(&self, life: u32) -> Result<Locked<'_>> {
-        let mut locked = self.lock();
-        let is_there = locked.guard.as_deref().is_some_and(Option::is_some);
-        if self.life() != life || !is_there {
+        self.knotes_inside(life, closes::enter())
+    }
+
+    #[inline(always)]
+    fn knotes_inside(&self, life: u32, inside: Inside) -> Result<Locked<'_>> {
+        let mut locked = self.guarded(self.lock(), inside).ok_or(Errno::EBADF)?;
+        if self.life() != life {
             return Err(Errno::EBADF);
         }
         if self.held.is_private() {
@@ -220,24 +252,37 @@ impl Queue {
 
     /// The knotes, if the queue has any and nobody holds them just now.
     pub(crate) fn try_knotes(&self) -> Option<Locked<'_>> {
-        let was_in_queue = closes::enter();
+        let inside = closes::enter();
         let guard = match self.knotes.try_lock() {
-            Ok(guard) => Some(guard),
-            Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
-            Err(TryLockError::WouldBlock) => None,
+            Ok(guard) => guard,
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+            Err(TryLockError::WouldBlock) => {
+                closes::leave(&inside);
+                return None;
+            }
         };
-        let locked = Locked { guard, queue: self, was_in_queue };
-        let is_there = locked.guard.as_deref().is_some_and(Option::is_some);
-        is_there.then_some(locked)
+        self.guarded(guard, inside)
     }
 
-    /// Locks the knotes, whether or not there are any.
-    #[inline(always)]
-    fn lock(&self) -> Locked<'_> {
-        let was_in_queue = closes::enter();
+    fn lock(&self) -> MutexGuard<'_, Option<Box<QueueKnotes>>> {
         // A panic under the lock was our own bug; the table is as it was between two changes.
-        let guard = self.knotes.lock().unwrap_or_else(PoisonError::into_inner);
-        Locked { guard: Some(guard), queue: self, was_in_queue }
+        self.knotes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What a thread has locked, if it is there.
+    #[inline(always)]
+    fn guarded<'a>(
+        &'a self,
+        mut guard: MutexGuard<'a, Option<Box<QueueKnotes>>>,
+        inside: Inside,
+    ) -> Option<Locked<'a>> {
+        let Some(knotes) = guard.as_deref_mut() else {
+            drop(guard);
+            closes::leave(&inside);
+            return None;
+        };
+        let knotes = NonNull::from(knotes);
+        Some(Locked { guard: ManuallyDrop::new(guard), knotes, queue: self, inside })
     }
 
     /// Runs a wait that may sleep, unless the queue was closed since the caller knew it: from here on
@@ -284,6 +329,30 @@ impl Queue {
         self.has_requests.store(has, Ordering::Relaxed);
     }
 
+    /// Whether a wait may begin at once; `sleeps`: one that may sleep.
+    #[inline(always)]
+    pub(crate) fn has_nothing_to_see(&self, sleeps: bool) -> bool {
+        let of_interest = if sleeps { UNTOLD | OWN } else { UNTOLD };
+        self.to_see.load(Ordering::Relaxed) & of_interest == 0 && !self.held.is_any()
+    }
+
+    /// Whether files or signals are watched that must be looked at before a wait.
+    pub(crate) fn has_untold(&self) -> bool {
+        self.to_see.load(Ordering::Relaxed) & UNTOLD != 0
+    }
+
+    /// Whether there are descriptors of our own that the program may close.
+    pub(crate) fn has_own(&self) -> bool {
+        self.to_see.load(Ordering::Relaxed) & OWN != 0
+    }
+
+    /// After changes: what a wait has to see to.
+    pub(crate) fn note_what_to_see(&self, knotes: &QueueKnotes) {
+        let own = knotes.soft.has_own() || knotes.descriptors.has_own();
+        let to_see = if own { OWN } else { 0 } | if knotes.soft.has_untold() { UNTOLD } else { 0 };
+        self.to_see.store(to_see, Ordering::Relaxed);
+    }
+
     /// Whether it is time to look whether the program has closed what is our own.
     #[inline]
     pub(crate) fn must_look(&self) -> bool {
@@ -326,15 +395,14 @@ pub(crate) fn open(fd: RawFd, rules: Rules, private: bool) -> Option<&'static Qu
     queue.epoll_rules.store(rules == Rules::Epoll, Ordering::Relaxed);
     queue.held.begin(private);
     queue.interests.for_each(|_, interest| interest.clear());
-    queue.untold.store(false, Ordering::Relaxed);
+    queue.to_see.store(0, Ordering::Relaxed);
     queue.has_requests.store(false, Ordering::Relaxed);
-    queue.has_own.store(false, Ordering::Relaxed);
     queue.counters.take();
     queue.counters.queues.store(1, Ordering::Relaxed);
     if rules == Rules::Kqueue {
         closes::watch(fd);
         let knotes = QueueKnotes::new(fd);
-        *queue.knotes.lock().unwrap_or_else(PoisonError::into_inner) = Some(knotes);
+        *queue.lock() = Some(knotes);
     }
     queue.numbers.store(1, Ordering::Relaxed);
     queue.handshake.open();
@@ -399,7 +467,9 @@ fn let_go(fd: RawFd, still_open: bool) {
             // Out of descriptors: then they sleep on, as they would on a closed epoll set.
             let _ = alarm::sound(fd);
         }
+        let inside = closes::enter();
         let knotes = queue.lock().take();
+        closes::leave(&inside);
         if let Some(aio) = knotes.and_then(|mut knotes| knotes.soft.take_aio()) {
             aio::calls::take_home(*aio);
         }

@@ -25,28 +25,25 @@ const HUP: u32 = libc::EPOLLHUP as u32;
 const RDHUP: u32 = libc::EPOLLRDHUP as u32;
 
 /// Whether the bits mean something to the knote, and what.
-#[inline]
+#[inline(always)]
 pub(crate) fn report(knote: &mut Knote, fd: RawFd, bits: u32) -> Option<Report> {
-    let gone = match knote.filter {
-        EventFilter::EVFILT_READ => RDHUP | HUP | ERR,
-        _ => HUP | ERR,
-    };
+    // The common case first: nothing is known but the bits, and nothing else is wanted.
+    if knote.wants_bits_only() && bits & (RDHUP | HUP | ERR) == 0 {
+        return concerns(knote.filter, bits).then_some(Report::default());
+    }
+    report_fully(knote, fd, bits)
+}
+
+#[inline(never)]
+fn report_fully(knote: &mut Knote, fd: RawFd, bits: u32) -> Option<Report> {
     let bits = match knote.has(LOOK_AGAIN) {
         true => look_again(knote, fd, bits),
         false => bits,
     };
-    // The common case first: nothing is known but the bits, and nothing else is wanted.
-    if knote.fflags & FilterFlag::NOTE_NODATA.bits() != 0
-        && bits & gone == 0
-        && knote.filter != EventFilter::EVFILT_EXCEPT
-    {
-        return concerns(knote.filter, bits).then_some(Report::default());
-    }
-    report_fully(knote, fd, bits, bits & gone != 0)
-}
-
-#[inline(never)]
-fn report_fully(knote: &mut Knote, fd: RawFd, bits: u32, eof: bool) -> Option<Report> {
+    let eof = match knote.filter {
+        EventFilter::EVFILT_READ => bits & (RDHUP | HUP | ERR) != 0,
+        _ => bits & (HUP | ERR) != 0,
+    };
     if !concerns(knote.filter, bits) {
         return None;
     }

@@ -31,6 +31,23 @@ impl Sink {
         self.capacity - self.len
     }
 
+    /// The filter of the event that was added last.
+    pub(crate) fn last_filter(&self) -> i16 {
+        assert!(self.len > 0, "no event was added");
+        // SAFETY: `push` has written it; a C caller's array may be at any address.
+        unsafe { (&raw const (*self.at.add(self.len - 1)).filter).read_unaligned() }
+    }
+
+    /// Gives the event that was added last an `ext`, if there is one.
+    #[cold]
+    pub(crate) fn set_last_ext(&mut self, ext: Option<&[u64; 4]>) {
+        assert!(self.len > 0, "no event was added");
+        if let Some(ext) = ext {
+            // SAFETY: as above.
+            unsafe { (&raw mut (*self.at.add(self.len - 1)).ext).write_unaligned(*ext) };
+        }
+    }
+
     /// Runs `work` with no more room than `budget`.
     pub(crate) fn within<R>(&mut self, budget: usize, work: impl FnOnce(&mut Self) -> R) -> R {
         let capacity = self.capacity;
@@ -41,7 +58,7 @@ impl Sink {
     }
 
     /// Adds an event. There must be room.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn push(&mut self, event: KEvent) {
         assert!(self.len < self.capacity, "an event without a place for it");
         // SAFETY: `new`'s promise, and the check just above.

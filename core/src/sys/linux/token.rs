@@ -66,17 +66,20 @@ impl Token {
         }
     }
 
-    /// None for bits that no token encodes to.
-    #[inline]
-    pub(crate) fn decode(bits: u64) -> Option<Self> {
-        if bits & OURS == 0 {
-            let fd = (bits & (OURS - 1)) as RawFd;
-            return Some(Token::Descriptor { fd, token: (bits >> 32) as u32 });
-        }
-        Self::decode_ours(bits)
+    /// The number and the name of a descriptor's registration, if it is one's.
+    #[inline(always)]
+    pub(crate) fn of_descriptor(bits: u64) -> Option<(RawFd, u32)> {
+        (bits & OURS == 0).then_some((bits as u32 as RawFd, (bits >> 32) as u32))
     }
 
-    #[inline(never)]
+    /// None for bits that no token encodes to.
+    pub(crate) fn decode(bits: u64) -> Option<Self> {
+        match Self::of_descriptor(bits) {
+            Some((fd, token)) => Some(Token::Descriptor { fd, token }),
+            None => Self::decode_ours(bits),
+        }
+    }
+
     fn decode_ours(bits: u64) -> Option<Self> {
         if bits & PROCESS != 0 {
             let ident = (bits & (BY_DESCRIPTOR - 1)) as u32;

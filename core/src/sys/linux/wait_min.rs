@@ -7,8 +7,6 @@
 //! While level events are there the queue is always ready, and would not let anyone sleep: then the
 //! sleep is in a [`Gate`], which tells of what is new.
 
-use std::sync::atomic::Ordering;
-
 use libc::timespec;
 use nix::errno::Errno;
 
@@ -159,7 +157,7 @@ impl Gathered {
         }
         match &self.gate {
             Some(gate) if fruitless <= FRUITLESS => {
-                let untold = self.caller.queue.untold.load(Ordering::Relaxed);
+                let untold = self.caller.queue.has_untold();
                 let time = if untold { Some(until.at_most(UNTOLD)) } else { until.left() };
                 gate.wait(self.caller, time.as_ref(), self.wait)
             }

@@ -18,7 +18,6 @@ use libc::{
 use nix::errno::Errno;
 
 use super::{Aio, AioCancel, Buffer, Order, Outcome};
-use crate::counters::count_locked;
 use crate::event::EvFlags;
 use crate::sys::linux::fork;
 use crate::sys::linux::hidden::{Own, hidden};
@@ -82,7 +81,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 /// Works on the rings at home; those that are done with go.
 fn at_home<R>(work: impl FnOnce(&mut Vec<Aio>) -> R) -> R {
-    let was_in_queue = closes::enter();
+    let inside = closes::enter();
     let mut rings = lock(&home().rings);
     rings.iter_mut().for_each(Aio::collect);
     let done = work(&mut rings);
@@ -93,7 +92,7 @@ fn at_home<R>(work: impl FnOnce(&mut Vec<Aio>) -> R) -> R {
         set.close();
     }
     drop(rings);
-    closes::leave(was_in_queue);
+    closes::leave(&inside);
     done
 }
 
@@ -127,25 +126,16 @@ pub(crate) fn take_home(aio: Aio) {
 }
 
 /// The queues that have a ring, locked one after the other.
-fn queues() -> impl Iterator<Item = (&'static Queue, Locked<'static>)> {
+fn queues() -> impl Iterator<Item = Locked<'static>> {
     let has_requests = |q: &&'static Queue| q.rules() == Rules::Kqueue && q.has_requests();
-    queue::all()
-        .filter(has_requests)
-        .filter_map(|q| q.knotes(q.life()).ok().map(|locked| (q, locked)))
+    queue::all().filter(has_requests).filter_map(|q| q.knotes(q.life()).ok())
 }
 
 /// Works on a queue's requests; what is done becomes known to its knotes.
-fn in_queue<'a, R>(
-    queue: &Queue,
-    knotes: &mut Locked<'a>,
-    work: impl FnOnce(&mut Locked<'a>) -> R,
-) -> R {
-    let before = knotes.count();
+fn in_queue<'a, R>(knotes: &mut Locked<'a>, work: impl FnOnce(&mut Locked<'a>) -> R) -> R {
     let done = work(knotes);
     knotes.soft.collect_done();
     knotes.soft.announce();
-    let more = (knotes.count() as u64).wrapping_sub(before as u64);
-    count_locked(&queue.counters.knotes, more);
     done
 }
 
@@ -169,9 +159,9 @@ fn find<R>(mut ask: impl FnMut(Place<'_>) -> Option<R>) -> Option<R> {
     if closes::is_in_queue() {
         return None;
     }
-    for (queue, mut knotes) in queues() {
+    for mut knotes in queues() {
         knotes.soft.collect_done();
-        let answer = in_queue(queue, &mut knotes, |knotes| ask(Place::Queue(knotes)));
+        let answer = in_queue(&mut knotes, |knotes| ask(Place::Queue(knotes)));
         if answer.is_some() {
             return answer;
         }
@@ -192,7 +182,7 @@ pub(crate) fn at_queue<R>(
         return Err(Errno::EINVAL);
     }
     let mut knotes = queue.knotes(queue.life())?;
-    let done = in_queue(queue, &mut knotes, work);
+    let done = in_queue(&mut knotes, work);
     queue.set_has_requests(knotes.soft.aio_if_open().is_some());
     done
 }
@@ -423,9 +413,9 @@ struct Sleeper(Bed);
 impl Sleeper {
     fn new() -> Result<Self> {
         let bed = Bed::new().map_err(|_| Errno::EAGAIN)?;
-        let was_in_queue = closes::enter();
+        let inside = closes::enter();
         lock(&home().sleepers).push(bed);
-        closes::leave(was_in_queue);
+        closes::leave(&inside);
         home().sleeping.fetch_add(1, Ordering::SeqCst);
         Ok(Self(bed))
     }
@@ -434,9 +424,9 @@ impl Sleeper {
 impl Drop for Sleeper {
     fn drop(&mut self) {
         home().sleeping.fetch_sub(1, Ordering::SeqCst);
-        let was_in_queue = closes::enter();
+        let inside = closes::enter();
         lock(&home().sleepers).retain(|bed| *bed != self.0);
-        closes::leave(was_in_queue);
+        closes::leave(&inside);
         self.0.close();
     }
 }

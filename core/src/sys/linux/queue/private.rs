@@ -70,8 +70,7 @@ impl Held {
 impl Locked<'_> {
     /// Before the queue is unlocked: says what is held back, or sends it if somebody sleeps.
     pub(super) fn publish(&mut self) {
-        let queue = self.queue;
-        let Some(knotes) = self.guard.as_deref_mut().and_then(Option::as_deref_mut) else { return };
+        let (queue, knotes) = (self.queue, &mut **self);
         let held = &queue.held;
         held.changes.store(knotes.descriptors.unsent, Ordering::Release);
         let any = knotes.soft.is_unannounced();
