@@ -6,6 +6,7 @@ use std::time::Instant;
 use anyhow::Result;
 use clap::ValueEnum;
 
+use crate::fuzz::Fuzz;
 use crate::man;
 use crate::readme;
 use crate::run::{cargo, if_there};
@@ -17,6 +18,8 @@ pub(crate) enum Step {
     Build,
     /// All tests
     Test,
+    /// Programs that libFuzzer makes up, beside the kernel's own calls
+    Fuzz,
     /// The compat crates' tests over a native kqueue
     Native,
     /// The formatting
@@ -72,6 +75,7 @@ impl Step {
         match self {
             Self::Build => cargo(&["build", "--release", "--workspace", "--locked"], &[]),
             Self::Test => cargo(&["test", "--workspace", "--locked"], &[]),
+            Self::Fuzz => Fuzz::briefly().run(),
             Self::Native => crate::native::run(),
             Self::Fmt => cargo(&["fmt", "--all", "--check"], &[]),
             Self::Clippy => cargo(CLIPPY, &[]),

@@ -3,6 +3,7 @@
 mod ci;
 mod deb;
 mod dist;
+mod fuzz;
 mod man;
 mod native;
 mod readme;
@@ -33,6 +34,8 @@ enum Command {
     Dist(dist::Dist),
     /// Makes a Debian package of the same
     Deb(deb::Deb),
+    /// Runs libFuzzer's programs beside the kernel's own calls
+    Fuzz(fuzz::Fuzz),
     /// Checks the manual pages
     Man,
     /// Does what README.md says, from scratch in a fresh clone of what is committed
@@ -50,6 +53,7 @@ fn main() -> ExitCode {
         Command::Ci { steps } => ci::run(&steps),
         Command::Dist(dist) => dist.run(),
         Command::Deb(deb) => deb.run(),
+        Command::Fuzz(fuzz) => fuzz.run(),
         Command::Man => man::lint(),
         Command::Readme { names } => readme::run(&names),
         Command::Native => native::run(),

@@ -38,25 +38,27 @@ pub(crate) enum Came {
 const INSTANCE: Num = Num::At(0);
 const EACH_HAS: u8 = 3;
 
-/// Steps on a thread's own three descriptors.
-fn steps(first: u8) -> impl Strategy<Value = Vec<Step>> {
+/// A step of the left thread or the right one, on its own descriptors.
+pub(crate) fn step(right: bool) -> BoxedStrategy<Step> {
+    let first = 1 + if right { EACH_HAS } else { 0 };
     let own = first..first + EACH_HAS;
     let num = own.prop_map(Num::At);
     let payload = select(&[Payload::Byte, Payload::One, Payload::Page][..]);
     let amount = select(&[Amount::Byte, Amount::Word, Amount::All][..]);
     let ctl = (ctl(), num.clone()).prop_map(|(ctl, fd)| Ctl { ep: INSTANCE, fd, ..ctl });
-    let step = prop_oneof![
+    prop_oneof![
         8 => ctl.prop_map(Step::Ctl),
         4 => (num.clone(), payload).prop_map(|(n, p)| Step::Plain(Op::Write(n, p))),
         3 => (num.clone(), amount).prop_map(|(n, a)| Step::Plain(Op::Read(n, a))),
         1 => num.clone().prop_map(|n| Step::Plain(Op::Close(n))),
         1 => (num.clone(), num).prop_map(|(n, onto)| Step::Plain(Op::Dup2(n, onto))),
-    ];
-    vec(step, 0..30)
+    ]
+    .boxed()
 }
 
 pub(crate) fn programs() -> impl Strategy<Value = Program> {
-    vec((steps(1), steps(1 + EACH_HAS)), 1..4)
+    let steps = |right| vec(step(right), 0..30);
+    vec((steps(false), steps(true)), 1..4)
 }
 
 pub(crate) fn run(ground: &Ground, epoll: Epoll, program: &Program) -> Vec<Came> {

@@ -146,7 +146,8 @@ fn step_for_a_sleeper() -> BoxedStrategy<Step> {
     .boxed()
 }
 
-fn step() -> BoxedStrategy<Step> {
+/// Any step.
+pub(crate) fn step() -> BoxedStrategy<Step> {
     let flags = select(&[0, libc::EPOLL_CLOEXEC, 1, libc::O_NONBLOCK][..]);
     prop_oneof![
         30 => op().prop_map(Step::Plain),
@@ -169,12 +170,18 @@ impl fmt::Debug for Program {
     }
 }
 
-/// A program: two instances, a few descriptors, and then anything.
-pub(crate) fn programs() -> impl Strategy<Value = Program> {
+/// What programs begin with: two instances and a few descriptors.
+pub(crate) fn beginning() -> BoxedStrategy<Vec<Step>> {
     let opens = vec(kind().prop_map(|kind| Step::Plain(Op::Open(kind))), 1..5);
     let adds = vec(ctl().prop_map(|ctl| Step::Ctl(Ctl { op: ADD, ..ctl })), 0..6);
-    (opens, adds, vec(step(), 1..40)).prop_map(|(opens, adds, steps)| {
+    let begin = |(opens, adds)| {
         let instances = [Step::Create(Some(libc::EPOLL_CLOEXEC)), Step::Create(None)];
-        Program(instances.into_iter().chain(opens).chain(adds).chain(steps).collect())
-    })
+        instances.into_iter().chain::<Vec<Step>>(opens).chain::<Vec<Step>>(adds).collect()
+    };
+    (opens, adds).prop_map(begin).boxed()
+}
+
+/// A program: its beginning, and then anything.
+pub(crate) fn programs() -> impl Strategy<Value = Program> {
+    (beginning(), vec(step(), 1..40)).prop_map(|(begin, steps)| Program([begin, steps].concat()))
 }

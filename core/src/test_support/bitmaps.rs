@@ -1,8 +1,9 @@
 //! poll's arrays as select's bitmaps.
 
-use std::ptr::null;
+use std::cell::RefCell;
+use std::ptr::{null, null_mut};
 
-use libc::{c_int, c_void, pollfd, timespec};
+use libc::{c_int, c_void, fd_set, pollfd, timespec};
 use nix::errno::Errno;
 
 use super::sets::Answer;
@@ -52,4 +53,42 @@ pub fn kernel_select(fds: &mut [pollfd]) -> Answer {
     // SAFETY: bitmaps and timeout are ours.
     let ready = unsafe { raw::pselect(nfds, sets, &mut zero, null()) };
     answer(ready, &maps)
+}
+
+thread_local! {
+    /// Where the program under test has its sets: at one place, as programs do.
+    static MAPS: RefCell<Bitmaps> = const { RefCell::new([[0; 16]; 3]) };
+}
+
+fn under_test(fds: &[pollfd], call: impl Fn(c_int, [*mut fd_set; 3]) -> c_int) -> Answer {
+    let (nfds, maps) = bitmaps(fds);
+    MAPS.with_borrow_mut(|here| {
+        *here = maps;
+        let sets = here.each_mut().map(|map| map.as_mut_ptr().cast::<fd_set>());
+        // A set that nobody is in may as well be absent.
+        let absent = |at: usize| nfds % 2 == 1 && maps[at].iter().all(|&word| word == 0);
+        let sets = [0, 1, 2].map(|at| if absent(at) { null_mut() } else { sets[at] });
+        let ready = Errno::result(call(nfds, sets)).map(|n| n as usize);
+        answer(ready, here)
+    })
+}
+
+/// select(2) by the C library's symbol, whoever exports it.
+pub fn c_select(fds: &mut [pollfd], timeout: i32) -> Answer {
+    under_test(fds, |nfds, [r, w, e]| {
+        let mut time = libc::timeval { tv_sec: 0, tv_usec: i64::from(timeout) * 1000 };
+        let time = if timeout < 0 { null_mut() } else { &raw mut time };
+        // SAFETY: bitmaps and timeout are ours.
+        unsafe { libc::select(nfds, r, w, e, time) }
+    })
+}
+
+/// pselect(2), likewise.
+pub fn c_pselect(fds: &mut [pollfd], timeout: i32) -> Answer {
+    under_test(fds, |nfds, [r, w, e]| {
+        let time = timespec { tv_sec: 0, tv_nsec: i64::from(timeout) * 1_000_000 };
+        let time = if timeout < 0 { null() } else { &raw const time };
+        // SAFETY: bitmaps and timeout are ours.
+        unsafe { libc::pselect(nfds, r, w, e, time, null()) }
+    })
 }

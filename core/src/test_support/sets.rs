@@ -9,7 +9,7 @@ use nix::errno::Errno;
 use proptest::prelude::*;
 use proptest::sample::select;
 
-use super::compare::{Plan, compare};
+use super::compare::{Plan, compare, from_bytes};
 use super::ops::{Num, Op};
 use super::preload::{counter, counters, policy};
 use super::random::{self, kind, op};
@@ -115,7 +115,7 @@ fn entry() -> impl Strategy<Value = Entry> + Clone {
     (num, events()).prop_map(|(num, events)| Entry { num, events })
 }
 
-fn step() -> impl Strategy<Value = Step> + Clone {
+fn step() -> BoxedStrategy<Step> {
     let how =
         prop_oneof![4 => Just(How::Now), 4 => Just(How::Forever), 1 => Just(How::Millisecond)];
     let place = || (0_u8..3, 0_u8..32);
@@ -128,24 +128,48 @@ fn step() -> impl Strategy<Value = Step> + Clone {
         8 => (0_u8..3, prop_oneof![3 => 1_u8..4, 1 => 4_u8..40], how)
             .prop_map(|(a, times, how)| Step::Ask(a, times, how)),
     ]
+    .boxed()
 }
 
-/// Programs: some descriptors are opened, each of three arrays is polled for a while so that it is
-/// known, then anything may happen.
-pub fn programs() -> impl Strategy<Value = Program> {
+/// What programs begin with: some descriptors are opened, each of three arrays is polled for a while so
+/// that it is known.
+fn beginning() -> BoxedStrategy<Program> {
     use prop::collection::vec;
     let array = || prop_oneof![1 => vec(entry(), 1..8), 3 => vec(entry(), 8..28)];
     let opened = vec(kind(), 3..9);
-    let steps = vec(step(), 1..50);
     let idle = [0..IDLE_COUNT, 0..IDLE_COUNT, 20..IDLE_COUNT];
-    (vec(array(), ARRAYS), idle, opened, steps).prop_map(|(arrays, idle, opened, steps)| {
+    let begin = |(arrays, idle, opened): (_, _, Vec<_>)| {
         let opened = opened.into_iter().map(|kind| Step::World(Op::Open(kind)));
         let known = [
             Step::Ask(0, 80, How::Now),
             Step::Ask(1, 12, How::Forever),
             Step::Ask(2, 80, How::Now),
         ];
-        Program { arrays, idle, steps: opened.chain(known).chain(steps).collect() }
+        Program { arrays, idle, steps: opened.chain(known).collect() }
+    };
+    (vec(array(), ARRAYS), idle, opened).prop_map(begin).boxed()
+}
+
+/// Programs: their beginning, and then anything.
+pub fn programs() -> impl Strategy<Value = Program> {
+    let steps = prop::collection::vec(step(), 1..50);
+    (beginning(), steps).prop_map(|(mut program, steps)| {
+        program.steps.extend(steps);
+        program
+    })
+}
+
+/// The program that a fuzzer's bytes stand for: two for its beginning, two for each step. None where
+/// there are fewer.
+pub fn program_of(bytes: &[u8]) -> Option<Program> {
+    thread_local! {
+        static MADE_BY: (BoxedStrategy<Program>, BoxedStrategy<Step>) = (beginning(), step());
+    }
+    let (begin, rest) = bytes.split_at_checked(2)?;
+    MADE_BY.with(|(beginning, step)| {
+        let mut program = from_bytes(beginning, begin).pop()?;
+        program.steps.extend(from_bytes(step, rest));
+        Some(program)
     })
 }
 
@@ -261,7 +285,7 @@ pub fn compare_programs(cases: u32, pairs: &[Pair]) {
 }
 
 /// Runs a program. At each call the kernel is asked first, on a copy. Returns what both said.
-fn run(program: &Program, place: &Place, pair: Pair) -> (Vec<Answer>, Vec<Answer>) {
+pub fn run(program: &Program, place: &Place, pair: Pair) -> (Vec<Answer>, Vec<Answer>) {
     let world = place.ground.world();
     let number = |e: &Entry| e.num.map_or(-1, |n| world.fd(n));
     let to_c = |e: &Entry| pollfd { fd: number(e), events: e.events, revents: 0 };
@@ -329,6 +353,23 @@ pub fn kernel_poll(fds: &mut [pollfd]) -> Answer {
         raw::ppoll(fds.as_mut_ptr(), fds.len() as libc::nfds_t, &mut zero, std::ptr::null())
     };
     (ready, answers(fds))
+}
+
+/// poll(2) by the C library's symbol, whoever exports it.
+pub fn c_poll(fds: &mut [pollfd], timeout: c_int) -> Answer {
+    // SAFETY: the slice is borrowed mutably.
+    let ready = unsafe { libc::poll(fds.as_mut_ptr(), fds.len() as libc::nfds_t, timeout) };
+    (Errno::result(ready).map(|n| n as usize), answers(fds))
+}
+
+/// ppoll(2), likewise.
+pub fn c_ppoll(fds: &mut [pollfd], timeout: c_int) -> Answer {
+    let time = libc::timespec { tv_sec: 0, tv_nsec: i64::from(timeout) * 1_000_000 };
+    let time = if timeout < 0 { std::ptr::null() } else { &raw const time };
+    // SAFETY: the slice is borrowed mutably; the time is null or ours.
+    let ready =
+        unsafe { libc::ppoll(fds.as_mut_ptr(), fds.len() as libc::nfds_t, time, std::ptr::null()) };
+    (Errno::result(ready).map(|n| n as usize), answers(fds))
 }
 
 /// How many entries say something.

@@ -6,8 +6,8 @@ use kq_core::EventFilter::{self, EVFILT_EXCEPT, EVFILT_READ, EVFILT_WRITE};
 use kq_core::{Errno, EvFlags, FilterFlag, KEvent, Kqueue};
 use libc::{POLLERR, POLLHUP, POLLIN, POLLOUT, POLLPRI, POLLRDHUP, timespec};
 
-use crate::program::{Op, SLOTS, Slot};
-use crate::world::{Closing, File, Look, World};
+use super::program::{Op, SLOTS, Slot};
+use super::world::{Closing, File, Look, World};
 
 const NOW: Option<timespec> = Some(timespec { tv_sec: 0, tv_nsec: 0 });
 const FILTERS: [EventFilter; 3] = [EVFILT_READ, EVFILT_WRITE, EVFILT_EXCEPT];

@@ -5,7 +5,7 @@ use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use kq_core::{abi, raw};
 use libc::{O_NONBLOCK, POLLIN, POLLOUT, POLLPRI, POLLRDHUP};
 
-use crate::program::{SLOTS, Slot};
+use super::program::{SLOTS, Slot};
 
 /// Whether the library is told of a close before it happens.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -100,8 +100,8 @@ impl World {
     }
 
     fn place(&mut self, from: RawFd, to: Slot, file: File) {
-        // SAFETY: the number is ours.
-        assert_eq!(unsafe { libc::dup2(from, self.fd(to)) }, self.fd(to));
+        // (Raw: where the C library is linked, its dup2 tells of closes.)
+        raw::dup3(from, self.fd(to), 0).unwrap();
         self.slots[to] = Some(file);
     }
 

@@ -1,35 +1,15 @@
 //! The C library's symbols, whichever they are: those of the preloaded library.
 
-use std::ffi::CStr;
 use std::mem::transmute;
 use std::os::fd::RawFd;
 
 use kq_core::test_support::epoll::{Backend, Epoll, NATIVE};
-use kq_core::test_support::preload::library_of;
 use kq_core::test_support::sys::Result;
 use libc::{c_int, c_void, epoll_event, sigset_t, timespec};
 use nix::errno::Errno;
 
 /// What the dynamic linker finds first.
 pub(crate) const LIBRARY: Epoll = Epoll(&Library);
-
-/// The symbols that the library exports.
-pub(crate) const SYMBOLS: [&CStr; 6] = [
-    c"epoll_create",
-    c"epoll_create1",
-    c"epoll_ctl",
-    c"epoll_pwait",
-    c"epoll_pwait2",
-    c"epoll_wait",
-];
-
-/// That the tests under the preloaded library test it.
-pub(crate) fn calls_are_the_librarys() {
-    for symbol in SYMBOLS {
-        let library = library_of(symbol).unwrap_or_default();
-        assert!(library.ends_with(crate::LIBRARY), "{symbol:?} is {library:?}'s");
-    }
-}
 
 struct Library;
 

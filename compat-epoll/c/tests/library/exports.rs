@@ -1,11 +1,29 @@
 //! What the shared library exports.
 
+use std::ffi::CStr;
 use std::process::Command;
 
 use kq_core::test_support::harness::Suite;
+use kq_core::test_support::preload::library_of;
 use kq_core::test_support::{isolate, preload};
 
-use crate::backend::SYMBOLS;
+/// The symbols that the library exports.
+const SYMBOLS: [&CStr; 6] = [
+    c"epoll_create",
+    c"epoll_create1",
+    c"epoll_ctl",
+    c"epoll_pwait",
+    c"epoll_pwait2",
+    c"epoll_wait",
+];
+
+/// That the tests under the preloaded library test it.
+pub(crate) fn calls_are_the_librarys() {
+    for symbol in SYMBOLS {
+        let library = library_of(symbol).unwrap_or_default();
+        assert!(library.ends_with(crate::LIBRARY), "{symbol:?} is {library:?}'s");
+    }
+}
 
 pub(crate) fn add(suite: &mut Suite<'_>) {
     suite.add("it_exports_its_symbols_and_nothing_else", only_its_symbols);

@@ -28,7 +28,7 @@ fn main() -> ExitCode {
     for rules in groups::RULES.into_iter().chain([groups::old_kernel::RULES]) {
         suite.add_rules(PRELOADED, backend::LIBRARY, rules);
     }
-    suite.add(format!("{PRELOADED}::calls_are_the_librarys"), backend::calls_are_the_librarys);
+    suite.add(format!("{PRELOADED}::calls_are_the_librarys"), exports::calls_are_the_librarys);
     suite.add(format!("{PRELOADED}::random_sequences"), || random::sequences(backend::LIBRARY));
     suite.add(format!("{PRELOADED}::random_threads"), || random::two_threads(backend::LIBRARY));
     exports::add(&mut suite);
