@@ -45,6 +45,8 @@ pub(crate) struct Cell {
     /// The owner, and each hook that uses `epfd` now.
     holders: AtomicU32,
     epfd: AtomicI32,
+    /// By which it is known.
+    serial: AtomicU32,
     /// How many notes were left since the owner looked: may exceed [`NOTES`]. And [`ROUND`], [`LOST`],
     /// [`SILENT`].
     notes: AtomicU32,
@@ -58,6 +60,7 @@ static ALL: [Cell; CELLS] = [const {
         generation: AtomicU32::new(FREE),
         holders: AtomicU32::new(0),
         epfd: AtomicI32::new(-1),
+        serial: AtomicU32::new(0),
         notes: AtomicU32::new(0),
         numbers: [const { AtomicU32::new(0) }; NOTES],
     }
@@ -81,15 +84,18 @@ impl Cell {
     pub(crate) fn open() -> Option<(&'static Cell, RawFd)> {
         process::has_queues();
         let cell = Self::claim()?;
-        let epfd = match poll_queue::open() {
-            Ok(epfd) => epfd,
+        let (epfd, serial) = match poll_queue::open() {
+            Ok(made) => made,
             Err(_) => {
                 cell.generation.store(FREE, SeqCst);
                 return None;
             }
         };
-        numbers::set_hidden(epfd, true);
+        for fd in poll_queue::standing().into_iter().chain([epfd]) {
+            numbers::set_hidden(fd, true);
+        }
         cell.next_round();
+        cell.serial.store(serial, SeqCst);
         cell.epfd.store(epfd, SeqCst);
         cell.holders.store(1, SeqCst);
         cell.generation.store(fork::generation(), SeqCst);
@@ -107,7 +113,7 @@ impl Cell {
                 continue;
             }
             if generation != FREE {
-                close_inherited(cell.epfd.swap(-1, SeqCst));
+                cell.close_inherited();
             }
             USED.fetch_max(at + 1, SeqCst);
             return Some(cell);
@@ -194,14 +200,34 @@ impl Cell {
     /// The owner's last word, or a hook's: the last holder closes the queue.
     pub(crate) fn let_go(&self) {
         if self.holders.fetch_sub(1, SeqCst) == 1 {
-            let epfd = self.epfd.swap(-1, SeqCst);
-            if epfd >= 0 {
-                numbers::set_hidden(epfd, false);
-                // Ours alone: that it is still our queue is what the hidden mark says.
-                let _ = raw::close(epfd);
-            }
+            self.close();
             self.generation.store(FREE, SeqCst);
         }
+    }
+
+    fn close(&self) {
+        let epfd = self.epfd.swap(-1, SeqCst);
+        if epfd >= 0 {
+            numbers::set_hidden(epfd, false);
+            // A program that closed our number by a raw system call and put something else there shall
+            // keep that.
+            if poll_queue::is_ours(epfd, self.serial.load(SeqCst)) {
+                let _ = raw::close(epfd);
+            }
+        }
+    }
+
+    /// In a forked child: closes our copy of a parent's queue. The registrations in it are the parent's
+    /// and stay.
+    fn close_inherited(&self) {
+        let is_hidden = numbers::get(self.epfd.load(SeqCst)).is_some_and(Number::is_hidden);
+        if is_hidden { self.close() } else { self.epfd.store(-1, SeqCst) }
+    }
+
+    /// Has the program closed the queue's number by a raw system call?
+    pub(crate) fn is_lost(&self) -> bool {
+        let (epfd, serial) = (self.epfd.load(SeqCst), self.serial.load(SeqCst));
+        epfd < 0 || !poll_queue::is_ours(epfd, serial)
     }
 
     /// The queue's descriptor is not ours any more: whoever has the number now keeps it.
@@ -258,12 +284,12 @@ pub(crate) fn closing(fd: RawFd, number: Number, whose: Whose) {
     }
 }
 
-/// Is the hidden number `fd` a queue of this process, not of its parent?
+/// Is the hidden number `fd` still ours, of this process and not of its parent?
 pub(crate) fn is_ours(fd: RawFd) -> bool {
+    let is_queue =
+        |cell: &Cell| cell.is_current() && cell.epfd.load(SeqCst) == fd && !cell.is_lost();
     process::whose() == Whose::Ours
-        && ALL[..USED.load(SeqCst)].iter().any(|cell| {
-            cell.generation.load(SeqCst) == fork::generation() && cell.epfd.load(SeqCst) == fd
-        })
+        && (ALL[..USED.load(SeqCst)].iter().any(is_queue) || poll_queue::standing().contains(&fd))
 }
 
 /// In a forked child: closes the copies it inherited of its parent's queues.
@@ -276,22 +302,9 @@ pub(crate) fn close_inherited_queues() {
             && generation != CLAIMING
             && cell.generation.compare_exchange(generation, CLAIMING, SeqCst, SeqCst).is_ok()
         {
-            close_inherited(cell.epfd.swap(-1, SeqCst));
+            cell.close_inherited();
             cell.generation.store(FREE, SeqCst);
         }
-    }
-}
-
-/// Closes our copy of a parent's queue. The registrations in it are the parent's and stay.
-fn close_inherited(epfd: RawFd) {
-    if epfd < 0 || !numbers::get(epfd).is_some_and(Number::is_hidden) {
-        return;
-    }
-    numbers::set_hidden(epfd, false);
-    // A program that closed our number by a raw system call and put something else there shall keep
-    // that.
-    if poll_queue::is_queue(epfd) {
-        let _ = raw::close(epfd);
     }
 }
 
@@ -304,6 +317,7 @@ mod tests {
             generation: AtomicU32::new(FREE),
             holders: AtomicU32::new(0),
             epfd: AtomicI32::new(-1),
+            serial: AtomicU32::new(0),
             notes: AtomicU32::new(0),
             numbers: [const { AtomicU32::new(0) }; NOTES],
         }

@@ -19,6 +19,9 @@ pub(crate) fn full_check<F: Front>(
     events: &mut [Event],
 ) -> Result<usize> {
     count(Count::FullChecks);
+    if set.watch.is_lost() && set.watch.may_change() {
+        set.rebuild(true);
+    }
     let start = now();
     let result = front.whole(set, Time::Now);
     let end = now();

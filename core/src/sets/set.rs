@@ -317,7 +317,7 @@ impl Set {
             return;
         }
         let mut budget = if all { asked } else { 1 + asked / 64 };
-        let mut allowed = None;
+        let (mut allowed, mut looked) = (None, false);
         for _ in 0..if all { asked } else { asked.min(4 * budget) } {
             if self.cursor >= self.asked.len() {
                 self.cursor = 0;
@@ -330,6 +330,9 @@ impl Set {
             }
             if !*allowed.get_or_insert_with(|| self.watch.may_change()) {
                 return;
+            }
+            if !std::mem::replace(&mut looked, true) && self.watch.is_lost() {
+                return self.rebuild(true);
             }
             match self.watch.enroll(&a) {
                 Enrolled::Yes => {

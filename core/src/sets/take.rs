@@ -48,12 +48,13 @@ pub(crate) fn take<F: Front>(
                 // A registration that ended without being deleted: its number means another file,
                 // and a dup of the old one lives on. It cannot be addressed, so the queue goes.
                 count(Count::Stale);
-                if set.watch.once {
+                let lost = set.watch.is_lost();
+                if set.watch.once && !lost {
                     // It has ended itself now.
                     continue;
                 }
                 rebuilt += 1;
-                if !recover(set, false) || set.broken || !all || rebuilt > 3 {
+                if !recover(set, lost) || set.broken || !all || rebuilt > 3 {
                     return Taken::Failed;
                 }
                 set.enroll_some(policy);

@@ -64,6 +64,11 @@ impl Watch {
         self.cell.map(Cell::take_notes)
     }
 
+    /// Is there a queue, and its descriptor not ours any more? That costs a system call.
+    pub(crate) fn is_lost(&self) -> bool {
+        self.cell.is_some_and(Cell::is_lost)
+    }
+
     /// May the queue be changed, or made? Not in a vfork child, which has it from its parent
     /// together with our memory, nor where a forked child finds itself in the midst of a call.
     pub(crate) fn may_change(&self) -> bool {
@@ -141,7 +146,7 @@ impl Watch {
         if added.is_err() {
             self.table.remove(slot);
             return match has_fired {
-                _ if !poll_queue::is_queue(self.epfd) => Enrolled::Lost,
+                _ if self.is_lost() => Enrolled::Lost,
                 true => Enrolled::Another,
                 false => Enrolled::Unfit,
             };

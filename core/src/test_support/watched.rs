@@ -1,5 +1,6 @@
 //! A set of descriptors that a test asks about again and again through a preloaded library.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::os::fd::{AsRawFd, IntoRawFd, OwnedFd, RawFd};
 
@@ -165,16 +166,24 @@ pub fn reopen(fd: RawFd) {
 pub fn queues() -> Vec<RawFd> {
     let open = super::leak::open_descriptors();
     open.into_iter()
-        .filter(|(_, what)| what == "anon_inode:[eventpoll]")
+        .filter(|(fd, what)| what == "anon_inode:[eventpoll]" && !super::leak::is_roll(*fd, what))
         .map(|(fd, _)| fd)
         .collect()
+}
+
+fn is_alarm(registration: &str, open: &BTreeMap<RawFd, String>) -> bool {
+    let fd = registration.split_whitespace().next().and_then(|fd| fd.parse().ok());
+    fd.is_some_and(|fd| open.get(&fd).is_some_and(|kind| super::leak::is_alarm(fd, kind)))
 }
 
 /// How many registrations the library's queues have, as the kernel counts them.
 pub fn registrations() -> usize {
     let count = |fd| {
         let info = fs::read_to_string(format!("/proc/self/fdinfo/{fd}")).expect("/proc is mounted");
-        info.lines().filter(|line| line.starts_with("tfd:")).count()
+        let numbers = info.lines().filter_map(|line| line.strip_prefix("tfd:"));
+        let open = super::leak::open_descriptors();
+        // Not the alarm, by which the queue is known.
+        numbers.filter(|line| !is_alarm(line, &open)).count()
     };
     queues().into_iter().map(count).sum()
 }

@@ -5,8 +5,11 @@ use std::ptr::null;
 
 use nix::errno::Errno;
 
+use super::fit;
+use super::hidden::Own;
+use super::known_set::KnownSet;
 use super::raw::{self, Result};
-use super::{fit, hidden};
+use super::roll;
 
 /// What the queue tells.
 pub(crate) type Event = libc::epoll_event;
@@ -31,20 +34,21 @@ pub(crate) struct Wanted {
     pub(crate) once: bool,
 }
 
-/// A new queue, at a high number.
-pub(crate) fn open() -> Result<RawFd> {
-    hidden::hidden(|| raw::epoll_create1(libc::EPOLL_CLOEXEC))
+/// A new queue, at a high number, and the serial number by which it [is known](is_ours).
+pub(crate) fn open() -> Result<(RawFd, u32)> {
+    let own = KnownSet::new()?.own();
+    Ok((own.number(), own.serial()))
 }
 
-/// Is this number an epoll descriptor?
-///
-/// A wait into memory that is not there disturbs nothing and takes nothing: an epoll descriptor says
-/// 0 or EFAULT, anything else EINVAL or EBADF.
-pub(crate) fn is_queue(fd: RawFd) -> bool {
-    let nowhere = std::ptr::without_provenance_mut(1);
-    // SAFETY: the kernel checks the pointer; nothing of ours lies at address 1.
-    let asked = unsafe { raw::epoll_pwait(fd, nowhere, 1, 0, null()) };
-    matches!(asked, Ok(_) | Err(Errno::EFAULT))
+/// Is this number the queue of this serial number, and none that the program has there? Also in a forked
+/// child, of its parent's.
+pub(crate) fn is_ours(fd: RawFd, serial: u32) -> bool {
+    KnownSet::of(Own::new(fd, serial)).is_some_and(|set| set.check().is_ok())
+}
+
+/// What there is of our own besides queues, and stays.
+pub(crate) fn standing() -> [RawFd; 2] {
+    roll::numbers()
 }
 
 /// May this descriptor be registered? Whatever it is asked for.

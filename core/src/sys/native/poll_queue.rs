@@ -59,8 +59,23 @@ pub(crate) struct Wanted {
 
 const _: () = assert!(usize::BITS == 64, "udata holds a slot and a serial");
 
-/// A new queue, at a high number if the system's queues can be duplicated.
-pub(crate) fn open() -> Result<RawFd> {
+/// A new queue; there are no serial numbers here.
+pub(crate) fn open() -> Result<(RawFd, u32)> {
+    make().map(|queue| (queue, 0))
+}
+
+/// Is this number a queue, as far as one can tell?
+pub(crate) fn is_ours(fd: RawFd, _serial: u32) -> bool {
+    is_queue(fd)
+}
+
+/// What there is of our own besides queues, and stays.
+pub(crate) fn standing() -> [RawFd; 0] {
+    []
+}
+
+/// A queue, at a high number if the system's can be duplicated.
+fn make() -> Result<RawFd> {
     /// As on Linux: above what programs use, and not far above.
     const FLOORS: [i32; 4] = [1000, 500, 240, 100];
     let queue = layout::kqueue()?;
@@ -75,7 +90,7 @@ pub(crate) fn open() -> Result<RawFd> {
 }
 
 /// Is this number a queue, of this process?
-pub(crate) fn is_queue(fd: RawFd) -> bool {
+fn is_queue(fd: RawFd) -> bool {
     layout::kevent(fd, &[], &mut [], Some(&NOW)).is_ok()
 }
 

@@ -7,7 +7,8 @@ use crate::raw;
 use crate::test_support::harness::Rule;
 use crate::test_support::preload::{counter, policy};
 use crate::test_support::watched::{
-    Ask, Watched, close_all, eventfds, hush, keep, registrations, reopen, ring, while_asleep,
+    Ask, Watched, close_all, eventfds, hush, keep, queues, registrations, reopen, ring,
+    while_asleep,
 };
 use crate::test_support::{sys, threads};
 
@@ -30,6 +31,7 @@ pub const RULES: &[Rule<Ask>] = crate::rules![
     unseen a_dup_that_lives_on_is_found_out,
     unseen a_range_is_closed,
     unseen everything_is_closed,
+    unseen a_queue_of_the_programs_takes_the_number,
     threads closed_by_another_before_the_sleep,
     threads closed_by_another_during_the_sleep,
 ];
@@ -520,6 +522,42 @@ fn everything_is_closed(ask: Ask) {
     ring(fds[4]);
     assert_eq!(ask(&mut watched, -1), [fds[4]]);
     close_all(&fds);
+}
+
+/// It is the program's from then on: neither closed nor changed.
+fn a_queue_of_the_programs_takes_the_number(ask: Ask) {
+    for ready in [false, true] {
+        let fds = eventfds(COUNT);
+        let mut watched = Watched::new(&fds);
+        watched.warm_up(ask);
+        let inside = sys::eventfd(u32::from(ready)).expect("eventfd");
+        let numbers = queues();
+        for &number in &numbers {
+            let theirs = sys::own_epoll();
+            let event = libc::epoll_event { events: libc::EPOLLIN as u32, u64: 0x7777 };
+            let add = libc::EPOLL_CTL_ADD;
+            raw::epoll_ctl(theirs.as_raw_fd(), add, inside.as_raw_fd(), &event).expect("its own");
+            raw::dup3(theirs.as_raw_fd(), number, libc::O_CLOEXEC).expect("a number that is open");
+        }
+        let see = |fd| {
+            let info = std::fs::read_to_string(format!("/proc/self/fdinfo/{fd}"));
+            (fd, info.expect("it is open"))
+        };
+        let before: Vec<_> = numbers.iter().copied().map(see).collect();
+        // Until it is found out the program's set may be asked; then there is another queue.
+        while policy() != "off" && !queues().iter().any(|queue| !numbers.contains(queue)) {
+            for &fd in &fds {
+                ring(fd);
+                assert_eq!(ask(&mut watched, -1), [fd]);
+                hush(fd);
+            }
+        }
+        assert_eq!(while_asleep(0, || ring(fds[3]), || ask(&mut watched, -1)), [fds[3]]);
+        let after: Vec<_> = numbers.iter().copied().map(see).collect();
+        assert_eq!(before, after);
+        close_all(&fds);
+        close_all(&numbers);
+    }
 }
 
 fn closed_by_another_before_the_sleep(ask: Ask) {
