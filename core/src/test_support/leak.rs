@@ -23,9 +23,33 @@ pub fn open_descriptors() -> BTreeMap<RawFd, String> {
 
 /// Whether a descriptor is, to all appearance, the engine's alarm: an eventfd of 1, which nobody reads.
 pub fn is_alarm(fd: RawFd, kind: &str) -> bool {
-    let count = || fs::read_to_string(format!("/proc/self/fdinfo/{fd}")).unwrap_or_default();
-    kind.contains("eventfd")
-        && count().lines().any(|line| line.split_whitespace().eq(["eventfd-count:", "1"]))
+    fd >= 100
+        && kind.contains("eventfd")
+        && info(fd).lines().any(|line| line.split_whitespace().eq(["eventfd-count:", "1"]))
+}
+
+/// Whether a descriptor is the roll of the engine's hidden descriptors.
+pub fn is_roll(fd: RawFd, kind: &str) -> bool {
+    let mark = format!("{:x}", u64::from_be_bytes(*b"the roll"));
+    kind.contains("eventpoll") && info(fd).contains(&mark)
+}
+
+fn info(fd: RawFd) -> String {
+    fs::read_to_string(format!("/proc/self/fdinfo/{fd}")).unwrap_or_default()
+}
+
+/// Leaves out what stays for as long as the process does: a roll for each library, and an alarm.
+pub fn leave_out_what_stays(open: &mut BTreeMap<RawFd, String>) {
+    let rolls: Vec<RawFd> = numbers(open, is_roll).collect();
+    let alarms: Vec<RawFd> = numbers(open, is_alarm).take(rolls.len()).collect();
+    open.retain(|fd, _| !rolls.contains(fd) && !alarms.contains(fd));
+}
+
+fn numbers(
+    open: &BTreeMap<RawFd, String>,
+    is_one: fn(RawFd, &str) -> bool,
+) -> impl Iterator<Item = RawFd> {
+    open.iter().filter(move |(fd, kind)| is_one(**fd, kind)).map(|(&fd, _)| fd)
 }
 
 /// Waits until no more than so many other threads are there: one that was joined stays visible for a
@@ -77,12 +101,9 @@ impl LeakCheck {
     #[track_caller]
     pub fn finish(self) {
         let after = open_descriptors();
-        let mut left: Vec<_> =
-            after.iter().filter(|(fd, _)| !self.before.contains_key(fd)).collect();
-        // The alarm, of which there is one in a process, stays.
-        if let Some(alarm) = left.iter().position(|(fd, kind)| is_alarm(**fd, kind)) {
-            left.remove(alarm);
-        }
+        let mut left = after.clone();
+        left.retain(|fd, _| !self.before.contains_key(fd));
+        leave_out_what_stays(&mut left);
         let gone: Vec<_> = self.before.iter().filter(|(fd, _)| !after.contains_key(fd)).collect();
         assert!(left.is_empty(), "descriptors left open: {left:?}");
         assert!(gone.is_empty(), "descriptors closed that were not the test's: {gone:?}");

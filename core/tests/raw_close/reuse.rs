@@ -88,7 +88,7 @@ fn epoll() -> OwnedFd {
 
 /// What can be seen of a descriptor.
 #[derive(Debug, Eq, PartialEq)]
-struct Seen {
+pub(crate) struct Seen {
     link: String,
     /// Offset, counter, time, watches, mask, registrations: what there is of its kind.
     info: String,
@@ -96,7 +96,7 @@ struct Seen {
     content: Vec<u8>,
 }
 
-fn see(fd: RawFd) -> Option<Seen> {
+pub(crate) fn see(fd: RawFd) -> Option<Seen> {
     let link = fs::read_link(format!("/proc/self/fd/{fd}")).ok()?;
     let info = fs::read_to_string(format!("/proc/self/fdinfo/{fd}")).unwrap();
     let mut pending = 0;
@@ -117,12 +117,16 @@ pub(crate) struct Taken {
     kind: Kind,
     before: BTreeMap<RawFd, String>,
     seen: BTreeMap<RawFd, Option<Seen>>,
+    /// Children that have what was closed, each with a pipe: they end when it is closed.
+    keepers: Option<Vec<(sys::Fork, OwnedFd)>>,
 }
 
 impl Taken {
     /// Remembers what is open before there is anything of the engine's.
-    pub(crate) fn nothing(kind: Kind) -> Self {
-        Self { kind, before: leak::open_descriptors(), seen: BTreeMap::new() }
+    /// `kept`: a child has all that is closed.
+    pub(crate) fn nothing(kind: Kind, kept: bool) -> Self {
+        let keepers = kept.then(Vec::new);
+        Self { kind, before: leak::open_descriptors(), seen: BTreeMap::new(), keepers }
     }
 
     /// Closes all that was opened since, but for the program's own, by raw system calls, and has
@@ -138,6 +142,9 @@ impl Taken {
         let ours: Vec<RawFd> =
             ours.filter(|fd| !self.before.contains_key(fd) && !spared.contains(fd)).collect();
         assert!(!ours.is_empty(), "nothing of ours is open");
+        if let Some(keepers) = &mut self.keepers {
+            keepers.push(keeper(&ours));
+        }
         for &fd in &ours {
             // SAFETY: takes a number. No hook sees it.
             assert_eq!(unsafe { libc::syscall(libc::SYS_close, fd) }, 0);
@@ -157,11 +164,31 @@ impl Taken {
 
     /// Nothing was written, read, changed or closed.
     #[track_caller]
-    pub(crate) fn check(&self) {
+    pub(crate) fn check(self) {
         for (&fd, seen) in &self.seen {
             if seen.is_some() {
                 assert_eq!(&see(fd), seen, "number {fd}");
             }
         }
+        for (keeper, end) in self.keepers.into_iter().flatten() {
+            drop(end);
+            keeper.wait();
+        }
     }
+}
+
+/// A child that has some descriptors, and no others.
+fn keeper(kept: &[RawFd]) -> (sys::Fork, OwnedFd) {
+    let (until, end) = sys::pipe().unwrap();
+    let child = sys::fork(|| {
+        for fd in leak::open_descriptors().into_keys() {
+            if fd > 2 && fd != until.as_raw_fd() && !kept.contains(&fd) {
+                // SAFETY: takes a number. No hook sees it.
+                let _ = unsafe { libc::syscall(libc::SYS_close, fd) };
+            }
+        }
+        sys::poll_for(until.as_raw_fd(), libc::POLLIN, 600_000);
+        0
+    });
+    (child, end)
 }

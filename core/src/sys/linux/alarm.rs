@@ -7,20 +7,14 @@
 //! be slept in for as long as any thread likes.
 
 use std::os::fd::RawFd;
-use std::sync::atomic::{AtomicI32, Ordering};
 
-use libc::{EFD_CLOEXEC, EFD_NONBLOCK, EPOLL_CTL_ADD, EPOLLIN};
+use libc::{EPOLL_CTL_ADD, EPOLL_CTL_MOD, EPOLLIN};
 use nix::errno::Errno;
 
-use super::data::Kind;
-use super::hidden::hidden;
 use super::lanes::epoll_event;
 use super::raw::{self, Result};
-use super::report::poll_now;
+use super::roll;
 use super::token::Token;
-
-/// The descriptor, or -1.
-static ALARM: AtomicI32 = AtomicI32::new(-1);
 
 /// Ends all waits on an epoll set.
 ///
@@ -28,33 +22,10 @@ static ALARM: AtomicI32 = AtomicI32::new(-1);
 /// `EMFILE`, `ENFILE`, `ENOMEM`, `ENOSPC`: no descriptor, or no memory for the registration;
 /// `EBADF`, `EINVAL`: there is no such set.
 pub(crate) fn sound(set: RawFd) -> Result<()> {
-    match raw::epoll_ctl(
-        set,
-        EPOLL_CTL_ADD,
-        descriptor()?,
-        &epoll_event(EPOLLIN as u32, Token::Alarm),
-    ) {
-        Err(Errno::EEXIST) => Ok(()),
+    let (alarm, event) = (roll::alarm()?, epoll_event(EPOLLIN as u32, Token::Alarm));
+    match raw::epoll_ctl(set, EPOLL_CTL_ADD, alarm, &event) {
+        Err(Errno::EEXIST) => raw::epoll_ctl(set, EPOLL_CTL_MOD, alarm, &event),
         done => done,
-    }
-}
-
-/// The descriptor; made anew if the program has closed it (some close every number they find).
-///
-/// # Errors
-/// `EMFILE`, `ENFILE`, `ENOMEM`: no descriptor.
-pub(crate) fn descriptor() -> Result<RawFd> {
-    let there = ALARM.load(Ordering::Acquire);
-    if there >= 0 && Kind::of(there) == Kind::Eventfd && poll_now(there) & EPOLLIN as u32 != 0 {
-        return Ok(there);
-    }
-    let made = hidden(|| raw::eventfd(1, EFD_CLOEXEC | EFD_NONBLOCK))?;
-    match ALARM.compare_exchange(there, made, Ordering::AcqRel, Ordering::Acquire) {
-        Ok(_) => Ok(made),
-        Err(other) => {
-            let _ = raw::close(made);
-            Ok(other)
-        }
     }
 }
 

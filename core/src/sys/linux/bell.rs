@@ -42,11 +42,16 @@ impl Bell {
 
     /// Makes it anew if the program has closed it. True: it had.
     pub(crate) fn mend(&mut self, kq: RawFd) -> Result<bool> {
-        let is_lost = self.eventfd.as_ref().is_some_and(|eventfd| eventfd.check(kq).is_err());
+        let is_lost = self.eventfd.as_ref().is_some_and(|eventfd| eventfd.is_lost(kq));
         if is_lost {
             self.eventfd = Some(Registered::new(kq, self.events(), Token::Bell, eventfd)?);
         }
         Ok(is_lost)
+    }
+
+    /// Whether the program has closed the queue.
+    pub(crate) fn has_lost(&self, kq: RawFd) -> bool {
+        self.eventfd.as_ref().is_some_and(|eventfd| eventfd.has_lost(kq))
     }
 
     /// Whether it hangs in an epoll set.
@@ -83,6 +88,9 @@ impl Bell {
 
     #[cold]
     fn ring_another(&mut self, kq: RawFd) -> bool {
+        if self.has_lost(kq) {
+            return false; // the queue's number may mean a set of the program's
+        }
         // Where that fails, for want of a descriptor, the next change or report tries again.
         if let Ok(another) = Registered::new(kq, RUNG, Token::Bell, eventfd) {
             (self.eventfd, self.rung) = (Some(another), true);

@@ -16,7 +16,7 @@ use crate::event::{EvFlags, EventFilter, KEvent};
 use super::hidden::{Own, hidden};
 use super::kevent::{Caller, take_ready};
 use super::knote::Knote;
-use super::queue::{self, Queue, Rules};
+use super::queue::{self, Locked, Queue, Rules};
 use super::raw::{self, Result};
 use super::registered;
 use super::report::report;
@@ -45,7 +45,8 @@ pub(crate) fn make_inner(outer: Caller) -> Result<Caller> {
     let kq = hidden(|| raw::epoll_create1(libc::EPOLL_CLOEXEC))?;
     let made = queue::open(kq, Rules::Kqueue, false).ok_or(Errno::EMFILE).and_then(|_| {
         let event = epoll_event { events: libc::EPOLLIN as u32, u64: token(outer.queue) };
-        raw::epoll_ctl(outer.kq, libc::EPOLL_CTL_ADD, kq, &event)
+        raw::epoll_ctl(outer.kq, libc::EPOLL_CTL_ADD, kq, &event)?;
+        knotes(kq)?.soft.is_set(kq).map(drop) // hangs the bell, by which the number is known
     });
     let first = made.and_then(|()| {
         let none = outer.queue.inner.load(Ordering::Acquire);
@@ -66,9 +67,22 @@ pub(crate) fn make_inner(outer: Caller) -> Result<Caller> {
 pub(crate) fn drop_inner(queue: &Queue, outer: RawFd) {
     let kq = queue.inner.swap(-1, Ordering::AcqRel);
     if kq >= 0 {
+        let is_ours = registered::leave(outer, Own::at(kq)) || is_known(kq);
         queue::forget(kq);
-        registered::close_if_in(outer, Own::at(kq));
+        if is_ours {
+            let _ = raw::close(kq);
+        }
     }
+}
+
+/// Whether a nested queue's number still means it, by the bell in it.
+fn is_known(kq: RawFd) -> bool {
+    knotes(kq).is_ok_and(|mut knotes| knotes.soft.has_bell_in(kq))
+}
+
+fn knotes(kq: RawFd) -> Result<Locked<'static>> {
+    let queue = queue::find(kq).ok_or(Errno::EBADF)?;
+    queue.knotes_anyway(queue.life())
 }
 
 /// What the nested queue is registered with: an address that is ours, so no program's pointer.

@@ -6,12 +6,13 @@
 
 use std::os::fd::RawFd;
 
-use libc::{EPOLL_CTL_DEL, EPOLLIN, pid_t, sock_filter};
+use libc::{EPOLLIN, pid_t, sock_filter};
 use nix::errno::Errno;
 use rustc_hash::FxHashMap;
 
 use crate::event::FilterFlag;
 
+use super::hidden::Own;
 use super::process::TOLD;
 use super::raw::{self, Result};
 use super::registered::Registered;
@@ -105,13 +106,19 @@ impl Connector {
         Ok(())
     }
 
+    /// The socket.
+    pub(crate) fn own(&self) -> Option<Own> {
+        self.socket.as_ref().map(Registered::own)
+    }
+
     /// The socket's number, if the program has not closed it.
     fn look(&mut self, kq: RawFd) -> Option<RawFd> {
-        let there = self.socket.as_ref()?.check(kq);
-        if there.is_err() {
+        let there = self.socket.as_ref()?;
+        if there.is_lost(kq) {
             (self.socket, self.lost) = (None, true);
+            return None;
         }
-        there.ok()
+        Some(there.number())
     }
 
     /// Makes the socket anew if the program has closed it; the loss is the next message.
@@ -167,11 +174,12 @@ impl Connector {
         if let Some(fd) = self.look(kq) {
             // Closing alone would not do: a child that the program forked may hold it too. Before
             // Linux 6.6 the kernel would count us among the listeners for ever.
-            let _ = raw::epoll_ctl(kq, EPOLL_CTL_DEL, fd, std::ptr::null());
             let _ = raw::write(fd, &request(PROC_CN_MCAST_IGNORE, 0));
-            let _ = raw::close(fd);
         }
-        (self.socket, self.lost, self.hears_all) = (None, false, false);
+        if let Some(socket) = self.socket.take() {
+            socket.close(kq);
+        }
+        (self.lost, self.hears_all) = (false, false);
     }
 }
 

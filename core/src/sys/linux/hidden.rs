@@ -27,8 +27,16 @@ impl Own {
         Self { fd, serial: last(fd) }
     }
 
+    pub(crate) fn new(fd: RawFd, serial: u32) -> Self {
+        Self { fd, serial }
+    }
+
     pub(crate) fn number(self) -> RawFd {
         self.fd
+    }
+
+    pub(crate) fn serial(self) -> u32 {
+        self.serial
     }
 
     /// For an atomic.

@@ -299,11 +299,12 @@ impl Inotify {
 
     /// An instance's number. None: there is none, or none any more.
     fn look(&mut self, half: Half) -> Option<RawFd> {
-        let there = self.halves[half as usize].inotify.as_ref()?.check(self.kq);
-        if there.is_err() {
+        let there = self.halves[half as usize].inotify.as_ref()?;
+        if there.is_lost(self.kq) {
             self.lose(half);
+            return None;
         }
-        there.ok()
+        Some(there.number())
     }
 
     /// The program has closed an instance, and its watches went with it. To its knotes that is as if
@@ -316,6 +317,12 @@ impl Inotify {
         self.keep_name(half, lost, &[]);
         self.post(half, lost);
         self.halves[half as usize].watches.clear();
+    }
+
+    /// Whether one of the instances has this serial number.
+    pub(crate) fn is_one(&self, serial: u32) -> bool {
+        let mut instances = self.halves.iter().filter_map(|half| half.inotify.as_ref());
+        instances.any(|instance| instance.own().serial() == serial)
     }
 
     /// Finds out whether the program has closed an instance.
@@ -331,9 +338,16 @@ impl Inotify {
         }
     }
 
-    /// Reads what has happened; [`take_note`](Self::take_note) hands it out. After an event of the
-    /// instance, or a [`look`](Self::look).
-    pub(crate) fn drain(&mut self, half: Half) {
+    /// There is something to be read, as an event says.
+    pub(crate) fn hear(&mut self) {
+        if self.look(Half::Waking).is_some() {
+            self.drain(Half::Waking);
+        }
+    }
+
+    /// Reads what has happened; [`take_note`](Self::take_note) hands it out. After a
+    /// [`look`](Self::look).
+    fn drain(&mut self, half: Half) {
         const LONGEST: usize = EVENT + 256;
         let fd = self.number(half);
         let mut buf = std::mem::take(&mut self.buf);

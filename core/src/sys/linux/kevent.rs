@@ -2,7 +2,7 @@
 
 use std::mem::MaybeUninit;
 use std::os::fd::RawFd;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use libc::{c_int, timespec};
 use nix::errno::Errno;
@@ -510,7 +510,7 @@ fn deliver(
         for event in events {
             ahead -= 1;
             let Some((fd, token)) = Token::of_descriptor(event.u64) else {
-                knotes.hear(event.u64, sink, ahead, &mut aside);
+                knotes.hear(event.u64, sink, ahead, &mut aside, (begun.strays, &queue.strays));
                 continue;
             };
             let who = (fd, token, 0);
@@ -620,10 +620,33 @@ impl QueueKnotes {
         self.soft.retain_forced(|&(filter, fd)| descriptors.is_forced(fd as RawFd, filter));
     }
 
+    /// Whether an event is of a descriptor of our own, of this serial number, that is ours no more: the
+    /// program has closed it, and a child that was forked has it too.
+    pub(crate) fn is_stray(&mut self, token: Token, serial: u32) -> bool {
+        let own = match token {
+            Token::Lane(lane) => self.descriptors.lanes.own(lane),
+            Token::LowWater => self.descriptors.low_water.own(),
+            other => return self.soft.is_stray(other, serial),
+        };
+        own.is_none_or(|own| own.serial() != serial)
+    }
+
     /// An event that is of no descriptor's registration.
     #[inline(never)]
-    fn hear(&mut self, bits: u64, sink: &mut Sink, ahead: usize, aside: &mut Aside) {
+    fn hear(
+        &mut self,
+        bits: u64,
+        sink: &mut Sink,
+        ahead: usize,
+        aside: &mut Aside,
+        strays: (u32, &AtomicU32),
+    ) {
+        let serial = Token::serial(bits);
         match Token::decode(bits) {
+            Some(ours) if self.is_stray(ours, serial) => {
+                let who = (bits as RawFd, serial, 0);
+                aside.strays |= u8::from(self.strays.note(who, strays.0, strays.1));
+            }
             Some(Token::Lane(lane)) => {
                 let stray = self.lane(lane, sink, ahead);
                 aside.strays |= u8::from(stray) << lane;
@@ -663,6 +686,10 @@ impl QueueKnotes {
         // SAFETY: there is room for that many.
         let n = unsafe { raw::epoll_wait(set, events.as_mut_ptr().cast(), room, 0) };
         let n = n.unwrap_or(0);
+        if n == 0 {
+            // Another thread has fetched them; or the program has closed the set, which a child has.
+            self.descriptors.mend();
+        }
         // SAFETY: the kernel has filled the first `n`.
         let events: &[libc::epoll_event] =
             unsafe { std::slice::from_raw_parts(events.as_ptr().cast(), n) };

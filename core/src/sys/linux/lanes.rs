@@ -10,15 +10,16 @@
 //! another file.
 //!
 //! The program may close their numbers by raw system calls, and have epoll sets of its own there: see
-//! `registered.rs` and `lone_set.rs`.
+//! `registered.rs` and `known_set.rs`.
 
 use std::os::fd::RawFd;
 
 use libc::{EPOLL_CTL_ADD, EPOLL_CTL_DEL, EPOLL_CTL_MOD};
 use nix::errno::Errno;
 
+use super::hidden::Own;
 use super::knote::{EXCLUSIVE, HUSHED, ONCE};
-use super::lone_set::LoneSet;
+use super::known_set::KnownSet;
 use super::raw::{self, Result};
 use super::registered::{self, Registered};
 use super::token::Token;
@@ -31,7 +32,7 @@ pub(crate) struct Lanes {
     kq: RawFd,
     /// Lanes 1 and up.
     nested: [Option<Registered>; LANES - 1],
-    park: Option<LoneSet>,
+    park: Option<KnownSet>,
 }
 
 impl Lanes {
@@ -57,11 +58,15 @@ impl Lanes {
         }
     }
 
+    /// A nested lane's set.
+    pub(crate) fn own(&self, lane: u8) -> Option<Own> {
+        self.nested.get(usize::from(lane).wrapping_sub(1))?.as_ref().map(Registered::own)
+    }
+
     /// A set for a nested lane.
     pub(crate) fn another(&self, lane: u8) -> Result<Registered> {
-        let make = || raw::epoll_create1(libc::EPOLL_CLOEXEC);
         // Level: what one scan leaves in the lane keeps the queue readable.
-        Registered::new(self.kq, libc::EPOLLIN, Token::Lane(lane), make)
+        Registered::set(self.kq, libc::EPOLLIN, Token::Lane(lane))
     }
 
     fn make(&mut self, lane: u8) -> Result<RawFd> {
@@ -73,12 +78,16 @@ impl Lanes {
 
     /// The nested lanes whose sets the program has closed.
     pub(crate) fn lost(&self) -> impl Iterator<Item = u8> + use<> {
-        let is_lost = |lane: &Option<Registered>| {
-            lane.as_ref().is_some_and(|set| set.check(self.kq).is_err())
-        };
+        let is_lost =
+            |lane: &Option<Registered>| lane.as_ref().is_some_and(|set| set.is_lost(self.kq));
         let lost =
             [1, 2, 3].map(|lane: u8| is_lost(&self.nested[usize::from(lane) - 1]).then_some(lane));
         lost.into_iter().flatten()
+    }
+
+    /// Whether the program has closed the queue.
+    pub(crate) fn have_lost(&self) -> bool {
+        self.nested.iter().flatten().any(|set| set.has_lost(self.kq))
     }
 
     /// Registers a descriptor that the lane does not hold.
@@ -138,7 +147,7 @@ impl Lanes {
         let set = match self.parked() {
             Ok(set) => set,
             // (Those that the program has closed with it are taken for closed.)
-            Err(_) => self.park.insert(LoneSet::new()?).check()?,
+            Err(_) => self.park.insert(KnownSet::new()?).check()?,
         };
         match raw::epoll_ctl(set, EPOLL_CTL_ADD, fd, &event(fd, 0, 0, true)) {
             Err(Errno::EEXIST) => Ok(()),

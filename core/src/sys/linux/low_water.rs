@@ -6,6 +6,7 @@
 
 use std::os::fd::RawFd;
 
+use super::hidden::Own;
 use super::raw::Result;
 use super::timer::{Clock, Moment, now};
 use super::token::Token;
@@ -29,6 +30,11 @@ impl LowWater {
 
     pub(crate) fn is_there(&self) -> bool {
         self.0.is_there()
+    }
+
+    /// The timerfd.
+    pub(crate) fn own(&self) -> Option<Own> {
+        self.0.own()
     }
 
     /// Makes it anew if the program has closed it.

@@ -11,11 +11,12 @@ use libc::{EPOLL_CTL_ADD, EPOLLET, EPOLLIN, epoll_event};
 
 use crate::event::{FilterFlag, KEvent};
 
-use super::hidden::{Own, hidden};
+use super::hidden::Own;
 use super::inotify::without_proc;
 use super::raw::{self, Result};
 use super::registered::{self, Registered};
 use super::report::Report;
+use super::roll;
 use super::token::Token;
 
 /// The filter's part of an FS knote.
@@ -88,22 +89,19 @@ impl Mounts {
         if self.set.is_some() {
             return Ok(());
         }
-        let file = hidden(|| raw::open_read(c"/proc/self/mountinfo")).map_err(without_proc)?;
-        let make = || raw::epoll_create1(libc::EPOLL_CLOEXEC);
+        let make = || raw::open_read(c"/proc/self/mountinfo");
+        let file = roll::hidden(make).map_err(without_proc)?;
+        self.file = Some(file);
+        self.begin(kq, file).inspect_err(|_| self.close(kq))
+    }
+
+    fn begin(&mut self, kq: RawFd, file: Own) -> Result<()> {
         let events = if self.awake > 0 { EPOLLIN } else { 0 };
-        let made = Registered::new(kq, events, Token::Mounts, make);
-        let set = made.inspect_err(|_| {
-            let _ = raw::close(file);
-        })?;
+        let set = self.set.insert(Registered::set(kq, events, Token::Mounts)?).number();
         let edge = epoll_event { events: (EPOLLIN | EPOLLET) as u32, u64: 0 };
-        if let Err(errno) = raw::epoll_ctl(set.number(), EPOLL_CTL_ADD, file, &edge) {
-            let _ = raw::close(file);
-            set.close(kq);
-            return Err(errno);
-        }
-        (self.set, self.file) = (Some(set), Some(Own::at(file)));
+        raw::epoll_ctl(set, EPOLL_CTL_ADD, file.number(), &edge)?;
         self.fetch(kq);
-        self.table = Table::read(file).inspect_err(|_| self.close(kq))?;
+        self.table = Table::read(file.number())?;
         Ok(())
     }
 
@@ -122,9 +120,14 @@ impl Mounts {
         if before == self.table { 0 } else { before.changes(&self.table) }
     }
 
+    /// The set.
+    pub(crate) fn own(&self) -> Option<Own> {
+        self.set.as_ref().map(Registered::own)
+    }
+
     /// The set's number, if the program has not closed it.
     fn set(&self, kq: RawFd) -> Option<RawFd> {
-        self.set.as_ref()?.check(kq).ok()
+        self.set.as_ref().filter(|set| !set.is_lost(kq)).map(Registered::number)
     }
 
     /// The file's number, likewise.
@@ -172,8 +175,8 @@ impl Mounts {
 
     /// The queue is over.
     pub(crate) fn close(&mut self, kq: RawFd) {
-        if let (Some(set), Some(file)) = (self.set(kq), self.file.take()) {
-            registered::close_if_in(set, file);
+        if let Some(file) = self.file.take() {
+            registered::close(self.set(kq).unwrap_or(-1), file);
         }
         if let Some(set) = self.set.take() {
             set.close(kq);

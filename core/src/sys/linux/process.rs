@@ -6,17 +6,18 @@
 use std::ffi::CString;
 use std::os::fd::RawFd;
 
-use libc::{EPOLL_CTL_ADD, EPOLL_CTL_DEL, EPOLL_CTL_MOD, EPOLLIN, pid_t};
+use libc::{EPOLL_CTL_ADD, EPOLL_CTL_MOD, EPOLLIN, pid_t};
 use nix::errno::Errno;
 
 use crate::event::{EvFlags, EventFilter, FilterFlag, KEvent};
 
 use super::data;
-use super::hidden::{Own, hidden};
+use super::hidden::Own;
 use super::lanes::epoll_event;
 use super::raw::{self, Result};
 use super::registered;
 use super::report::Report;
+use super::roll;
 use super::source::{Key, Shared};
 use super::token::Token;
 
@@ -33,14 +34,9 @@ pub(crate) struct Process {
     /// The program's own descriptor (PROCDESC).
     descriptor: Option<RawFd>,
     /// Tells of the end; None once it has, and where the process was gone before we could ask.
-    pidfd: Option<RawFd>,
-    /// The pidfd's file, by which it is known while it is not registered, and what /proc calls its
-    /// process.
-    file: (Option<(u64, u64)>, Option<pid_t>),
-    /// It was out of the queue since it was made.
-    disarmed: bool,
-    /// The pidfd as it was hidden.
-    own: Own,
+    pidfd: Option<Own>,
+    /// The process that the pidfd was made for ([`behind`]).
+    behind: Behind,
     /// Registered with the queue, by this token.
     armed: Option<u32>,
     /// What the program asks for.
@@ -79,7 +75,7 @@ impl Process {
 
     fn by_number(ident: usize) -> Result<Self> {
         let pid = pid_of(ident).ok_or(Errno::ESRCH)?;
-        let pidfd = hidden(|| raw::pidfd_open(pid)).map_err(|errno| match errno {
+        let pidfd = roll::hidden(|| raw::pidfd_open(pid)).map_err(|errno| match errno {
             // A thread that is not its process's first, or a number out of range.
             Errno::EINVAL | Errno::ENOENT => Errno::ESRCH,
             other => other,
@@ -90,19 +86,25 @@ impl Process {
     fn by_descriptor(ident: usize) -> Result<Self> {
         let fd = RawFd::try_from(ident).map_err(|_| Errno::EBADF)?;
         // A duplicate: the program may have registered its own with this queue, for READ.
-        let pidfd = hidden(|| raw::fcntl(fd, libc::F_DUPFD_CLOEXEC, 0))?;
-        if let Err(Errno::EBADF | Errno::EINVAL) = raw::waitid_pidfd(pidfd, LOOK) {
-            let _ = raw::close(pidfd);
-            return Err(Errno::EINVAL);
-        }
+        let make = || {
+            let pidfd = raw::fcntl(fd, libc::F_DUPFD_CLOEXEC, 0)?;
+            match raw::waitid_pidfd(pidfd, LOOK) {
+                Err(Errno::EBADF | Errno::EINVAL) => {
+                    let _ = raw::close(pidfd);
+                    Err(Errno::EINVAL)
+                }
+                _ => Ok(pidfd),
+            }
+        };
+        let pidfd = roll::hidden(make)?;
         let process = Self::unseen(0).with(Some(pidfd));
-        Ok(Self { descriptor: Some(fd), pid: process.file.1.unwrap_or(0), ..process })
+        Ok(Self { descriptor: Some(fd), pid: process.behind.pid.unwrap_or(0), ..process })
     }
 
     /// A child of a process that is followed. It may be gone already; then the connector has its
     /// end for us.
     pub(crate) fn child(pid: pid_t, parent: pid_t) -> Result<Self> {
-        let pidfd = match hidden(|| raw::pidfd_open(pid)) {
+        let pidfd = match roll::hidden(|| raw::pidfd_open(pid)) {
             Err(Errno::ESRCH | Errno::EINVAL | Errno::ENOENT) => None,
             made => Some(made?),
         };
@@ -114,9 +116,7 @@ impl Process {
             pid,
             descriptor: None,
             pidfd: None,
-            file: (None, None),
-            disarmed: false,
-            own: Own::at(-1),
+            behind: Behind::default(),
             armed: None,
             wanted: 0,
             child_of: None,
@@ -125,9 +125,9 @@ impl Process {
         }
     }
 
-    fn with(self, pidfd: Option<RawFd>) -> Self {
-        let file = pidfd.map_or((None, None), |pidfd| (file_of(pidfd), pid_behind(pidfd)));
-        Self { pidfd, file, own: Own::at(pidfd.unwrap_or(-1)), ..self }
+    fn with(self, pidfd: Option<Own>) -> Self {
+        let behind = pidfd.map(|pidfd| behind(pidfd.number())).unwrap_or_default();
+        Self { pidfd, behind, ..self }
     }
 
     /// What the program asks for from now on.
@@ -169,8 +169,7 @@ impl Process {
     /// Whether the program's descriptor was closed, or stands for another process by now.
     pub(crate) fn is_stale(&self) -> bool {
         let (Some(ours), Some(theirs)) = (self.pidfd, self.descriptor) else { return false };
-        // Since Linux 6.9 a process has an inode of its own; before, its number has to tell.
-        file_of(ours) != file_of(theirs) || pid_behind(ours) != pid_behind(theirs)
+        behind(ours.number()) != behind(theirs)
     }
 
     /// What the program asks for.
@@ -186,9 +185,14 @@ impl Process {
     /// Registers the pidfd with the queue, or takes it out: one that is disabled must not make the
     /// queue's descriptor ready.
     pub(crate) fn arm(&mut self, key: Key, enabled: bool, shared: &mut Shared) -> Result<()> {
-        let Some(pidfd) = self.pidfd else { return Ok(()) };
-        self.disarmed |= !enabled;
+        if self.pidfd.is_none() {
+            return Ok(());
+        }
         if enabled && self.armed.is_none() {
+            if self.pidfd.is_some_and(|pidfd| !roll::holds(pidfd)) {
+                self.reopen();
+            }
+            let Some(pidfd) = self.pidfd else { return Ok(()) };
             shared.last_token = shared.last_token.wrapping_add(1);
             let token = Token::Process {
                 ident: key.1 as u32,
@@ -196,49 +200,40 @@ impl Process {
                 token: shared.last_token,
             };
             let event = epoll_event(EPOLLIN as u32, token);
-            if self.disarmed && !(self.own.is_last() && self.is_ours(pidfd)) {
-                self.reopen();
-            }
-            let Some(pidfd) = self.pidfd else { return Ok(()) };
-            match raw::epoll_ctl(shared.kq, EPOLL_CTL_ADD, pidfd, &event) {
+            match registered::control(shared.kq, EPOLL_CTL_ADD, pidfd, &event) {
                 // The program has closed it, but has the same file elsewhere; and here it is again.
-                Err(Errno::EEXIST) => raw::epoll_ctl(shared.kq, EPOLL_CTL_MOD, pidfd, &event)?,
+                Err(Errno::EEXIST) => {
+                    registered::control(shared.kq, EPOLL_CTL_MOD, pidfd, &event)?;
+                }
                 done => done?,
             }
             self.armed = Some(shared.last_token);
-        } else if !enabled && self.armed.take().is_some() {
+        } else if !enabled
+            && self.armed.take().is_some()
+            && let Some(pidfd) = self.pidfd
+        {
             // Fails where the program has closed it: found out when it is enabled again.
-            if self.own.is_last() {
-                let _ = raw::epoll_ctl(shared.kq, EPOLL_CTL_DEL, pidfd, std::ptr::null());
-            }
+            registered::leave(shared.kq, pidfd);
         }
         Ok(())
-    }
-
-    /// Whether a pidfd that is not registered is still ours, as far as one can tell: another of the
-    /// same process is as good.
-    fn is_ours(&self, pidfd: RawFd) -> bool {
-        let mut name = [0; 32];
-        raw::readlink_fd(pidfd, &mut name).map_or(true, |name| name == b"anon_inode:[pidfd]")
-            && file_of(pidfd) == self.file.0
-            && (pid_behind(pidfd).is_none() || pid_behind(pidfd) == self.file.1)
     }
 
     /// Another pidfd, in the place of one that the program has closed. None: the process is gone.
     fn reopen(&mut self) {
         let again = match self.descriptor {
-            None => hidden(|| raw::pidfd_open(self.pid)),
-            Some(fd) => hidden(|| raw::fcntl(fd, libc::F_DUPFD_CLOEXEC, 0)),
+            None => roll::hidden(|| raw::pidfd_open(self.pid)),
+            Some(fd) => roll::hidden(|| raw::fcntl(fd, libc::F_DUPFD_CLOEXEC, 0)),
         };
         self.armed = None;
         self.pidfd = again.ok().filter(|&pidfd| {
-            let same = self.is_ours(pidfd);
+            let now = behind(pidfd.number());
+            let same =
+                now.file == self.behind.file && (now.pid.is_none() || now.pid == self.behind.pid);
             if !same {
-                let _ = raw::close(pidfd);
+                registered::close(-1, pidfd);
             }
             same
         });
-        self.own = Own::at(self.pidfd.unwrap_or(-1));
         if self.pidfd.is_none() && self.ended.is_none() {
             self.end(UNKNOWN);
         }
@@ -248,8 +243,9 @@ impl Process {
     /// none to be had: then the process is taken for ended.
     pub(crate) fn mend(&mut self, key: Key, shared: &mut Shared) -> bool {
         let is_lost = self.armed.is_some()
-            && self.pidfd.is_some()
-            && registered::check(shared.kq, self.own).is_err();
+            && self.pidfd.is_some_and(|pidfd| {
+                registered::check(shared.kq, pidfd).is_err() && !roll::holds(pidfd)
+            });
         if is_lost {
             self.reopen();
             if self.arm(key, true, shared).is_err() {
@@ -271,7 +267,8 @@ impl Process {
 
     /// The pidfd says that it has ended.
     pub(crate) fn note_end(&mut self, kq: RawFd) {
-        let status = self.pidfd.and_then(|pidfd| wait_status(pidfd, self.pid));
+        let pidfd = self.pidfd.filter(|&pidfd| registered::check(kq, pidfd).is_ok());
+        let status = pidfd.and_then(|pidfd| wait_status(pidfd.number(), self.pid));
         self.end(status.unwrap_or(UNKNOWN));
         self.close(kq);
     }
@@ -322,26 +319,26 @@ impl Process {
 
     /// The knote goes, or has no more need of it.
     pub(crate) fn close(&mut self, kq: RawFd) {
-        let Some(pidfd) = self.pidfd.take() else { return };
-        match self.armed.take() {
-            // (Out of the queue first: the program, or a child that it forked, may hold the same file.)
-            Some(_) => registered::close_if_in(kq, self.own),
-            None if self.own.is_last() && self.is_ours(pidfd) => {
-                let _ = raw::close(pidfd);
-            }
-            None => {}
+        if let Some(pidfd) = self.pidfd.take() {
+            registered::close(kq, pidfd);
         }
     }
 }
 
-fn file_of(pidfd: RawFd) -> Option<(u64, u64)> {
-    // Since Linux 6.9 each process has an inode of its own.
-    raw::fstat(pidfd).map(|st| (st.st_dev, st.st_ino)).ok()
+/// What is known of the process that a pidfd is of.
+#[derive(Debug, Default, Eq, PartialEq)]
+struct Behind {
+    /// Since Linux 6.9 each process has an inode of its own.
+    file: Option<(u64, u64)>,
+    /// Its number, if it has not been reaped.
+    pid: Option<pid_t>,
 }
 
-/// The number of the process behind a pidfd, if it has not been reaped.
-fn pid_behind(pidfd: RawFd) -> Option<pid_t> {
-    data::fdinfo(pidfd, b"Pid:", 10).and_then(|pid| pid_t::try_from(pid).ok())
+fn behind(pidfd: RawFd) -> Behind {
+    Behind {
+        file: raw::fstat(pidfd).map(|st| (st.st_dev, st.st_ino)).ok(),
+        pid: data::fdinfo(pidfd, b"Pid:", 10).and_then(|pid| pid_t::try_from(pid).ok()),
+    }
 }
 
 /// Looks for an end without taking it: the process stays to be waited for.

@@ -41,6 +41,7 @@ mod handshake;
 mod private;
 mod put_down;
 mod sync;
+mod unseen;
 
 pub(crate) use private::Held;
 
@@ -384,6 +385,7 @@ pub(crate) fn find(fd: RawFd) -> Option<&'static Queue> {
 /// the table. What the number stood for before is over.
 pub(crate) fn open(fd: RawFd, rules: Rules, private: bool) -> Option<&'static Queue> {
     let_go(fd, false);
+    unseen::look_for_some();
     let cell = QUEUES.entry(fd)?;
     let generation = fork::generation();
     // SAFETY: as in `find`.
@@ -470,15 +472,20 @@ fn let_go(fd: RawFd, still_open: bool) {
         let inside = closes::enter();
         let knotes = queue.lock().take();
         closes::leave(&inside);
-        if let Some(aio) = knotes.and_then(|mut knotes| knotes.soft.take_aio()) {
-            aio::calls::take_home(*aio);
-        }
+        put_away(knotes);
     }
     both_rules::drop_inner(queue, fd);
     let mut counted = queue.counters.take();
     counted.queues = 0;
     counted.knotes = 0;
     CLOSED.add(counted);
+}
+
+/// A queue is over: closes what is its own. Its requests may go on.
+fn put_away(knotes: Option<Box<QueueKnotes>>) {
+    if let Some(aio) = knotes.and_then(|mut knotes| knotes.soft.take_aio()) {
+        aio::calls::take_home(*aio);
+    }
 }
 
 /// What queues that are closed now had done.

@@ -18,10 +18,10 @@ use nix::errno::Errno;
 
 use super::alarm;
 use super::epoll_list::{self, Registration};
-use super::hidden::hidden;
+use super::hidden::{Own, hidden};
 use super::queue::QueueKnotes;
 use super::raw::{self, Result};
-use super::registered::{check_number, close_if_in};
+use super::registered::check_number;
 use super::token::Token;
 
 impl QueueKnotes {
@@ -44,8 +44,14 @@ impl QueueKnotes {
     fn rebuild_lane(&mut self, lane: u8) -> Result<()> {
         let kq = self.descriptors.lanes.set(0);
         let made = self.descriptors.lanes.another(lane)?;
-        let (new, own) = (made.number(), made.own());
-        let moved = self.descriptors.copy_lane(lane, new).inspect_err(|_| close_if_in(kq, own))?;
+        let new = made.number();
+        let moved = match self.descriptors.copy_lane(lane, new) {
+            Ok(moved) => moved,
+            Err(errno) => {
+                made.close(kq);
+                return Err(errno);
+            }
+        };
         if let Some(old) = self.descriptors.lanes.replace(lane, made) {
             self.descriptors.leave_lane(lane, old.number(), new, &moved);
             // With its only descriptor the set is gone, and its registration in the queue.
@@ -63,10 +69,14 @@ impl QueueKnotes {
         raw::fcntl(made, F_SETFL, raw::fcntl(kq, F_GETFL, 0)?)?;
         // Descriptors' registrations are moved with their knotes.
         let mut ours = epoll_list::of(kq)?;
-        ours.retain(|registration| {
-            let token = Token::decode(registration.event.u64);
-            !matches!(token, None | Some(Token::Descriptor { .. } | Token::Alarm | Token::Bell))
-                && check_number(kq, registration.fd).is_ok() // the program may have closed it
+        ours.retain(|&Registration { fd, event }| {
+            let serial = Token::serial(event.u64);
+            let is_there = match Token::decode(event.u64) {
+                None | Some(Token::Descriptor { .. } | Token::Alarm | Token::Bell) => false,
+                Some(process @ Token::Process { .. }) => !self.is_stray(process, serial),
+                Some(_) => Own::new(fd, serial).is_last(),
+            };
+            is_there && check_number(kq, fd).is_ok() // the program may have closed it
         });
         for registration in ours.iter_mut().filter(|r| is_ringer(r)) {
             registration.event.events = 0; // what it was rung for is looked at below

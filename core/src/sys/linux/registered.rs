@@ -8,8 +8,12 @@
 //!
 //! (Another of ours, which has been hidden at the number since: [`Own`] knows that.)
 //!
-//! So each use of such a number is an epoll_ctl, or comes right after one, or after an event of the
-//! registration. (kcmp(2) is often forbidden, fcntl(F_DUPFD_QUERY) needs Linux 6.10, and a link in
+//! Where the set is gone, closed by the program too, the [`roll`] knows, and of a set nested in it the
+//! witness that is in that ([`known_set`]).
+//!
+//! So each use of such a number is an epoll_ctl, or comes right after one. (An event of the registration
+//! proves nothing: a forked child may have the file, which then goes on to tell of things. Nor is there
+//! another way: kcmp(2) is often forbidden, fcntl(F_DUPFD_QUERY) needs Linux 6.10, and a link in
 //! /proc/self/fd tells the kind only.) What another thread closes between the look and the use is not
 //! seen.
 
@@ -18,9 +22,11 @@ use std::os::fd::RawFd;
 use libc::{EPOLL_CTL_ADD, EPOLL_CTL_DEL, EPOLL_CTL_MOD, EPOLLET, epoll_event};
 use nix::errno::Errno;
 
-use super::hidden::{Own, hidden};
+use super::hidden::Own;
+use super::known_set::{self, KnownSet};
 use super::lanes;
 use super::raw::{self, Result};
+use super::roll;
 use super::token::Token;
 
 /// See the module.
@@ -29,10 +35,12 @@ pub(crate) struct Registered {
     own: Own,
     events: u32,
     token: Token,
+    /// Of an epoll set.
+    witness: Option<Own>,
 }
 
 impl Registered {
-    /// Makes a descriptor, hides it, and registers it in a set for `events`.
+    /// Makes a descriptor, which is no epoll set's, hides it, and registers it in a set for `events`.
     ///
     /// # Errors
     /// What `make` says; `ENOMEM`, `ENOSPC`; `EBADF`, `EINVAL`: there is no such set.
@@ -42,21 +50,43 @@ impl Registered {
         token: Token,
         make: impl FnOnce() -> Result<RawFd>,
     ) -> Result<Self> {
-        let made = Self { own: Own::at(hidden(make)?), events: events as u32, token };
-        match made.control(set, EPOLL_CTL_ADD) {
-            Ok(()) => Ok(made),
+        let own = roll::hidden(make)?;
+        Self { own, events: events as u32, token, witness: None }.put_into(set)
+    }
+
+    /// Makes an epoll set, with a witness of its own in it, and registers it in another.
+    ///
+    /// # Errors
+    /// As for [`new`](Self::new).
+    pub(crate) fn set(set: RawFd, events: i32, token: Token) -> Result<Self> {
+        let witness = roll::hidden(|| raw::eventfd(0, libc::EFD_CLOEXEC))?;
+        match KnownSet::with(witness.number()) {
+            Ok(made) => {
+                let (own, events) = (made.own(), events as u32);
+                Self { own, events, token, witness: Some(witness) }.put_into(set)
+            }
             Err(errno) => {
-                let _ = raw::close(made.own.number());
+                close(-1, witness);
+                Err(errno)
+            }
+        }
+    }
+
+    fn put_into(self, set: RawFd) -> Result<Self> {
+        match self.control(set, EPOLL_CTL_ADD) {
+            Ok(()) => Ok(self),
+            Err(errno) => {
+                self.close(set);
                 Err(errno)
             }
         }
     }
 
     fn control(&self, set: RawFd, op: i32) -> Result<()> {
-        control(set, op, self.own, &lanes::epoll_event(self.events, self.token))
+        control(set, op, self.own, &event(self.events, self.token, self.own))
     }
 
-    /// The number, whatever it means: to be compared, or right after an event of the registration.
+    /// The number, whatever it means: to be compared, or right after a look.
     pub(crate) fn number(&self) -> RawFd {
         self.own.number()
     }
@@ -100,10 +130,40 @@ impl Registered {
         self.control(set, EPOLL_CTL_ADD)
     }
 
-    /// Closes it, if it is ours. Where the set is not there any more nobody knows, and it stays open.
-    pub(crate) fn close(self, set: RawFd) {
-        close_if_in(set, self.own);
+    /// Whether its number still means it, whatever has become of the set.
+    fn is_ours(&self) -> bool {
+        match self.witness {
+            None => roll::holds(self.own),
+            Some(witness) => {
+                self.own.is_last() && known_set::has(self.own.number(), witness.number())
+            }
+        }
     }
+
+    /// Whether the program has closed it; false where it is the set that was closed.
+    pub(crate) fn is_lost(&self, set: RawFd) -> bool {
+        self.check(set).is_err() && !self.is_ours()
+    }
+
+    /// Whether the program has closed the set that it was registered in.
+    pub(crate) fn has_lost(&self, set: RawFd) -> bool {
+        self.check(set).is_err() && self.is_ours()
+    }
+
+    /// Closes it, if it is ours.
+    pub(crate) fn close(self, set: RawFd) {
+        let Some(witness) = self.witness else { return close(set, self.own) };
+        let was_in_set = leave(set, self.own);
+        if was_in_set || self.is_ours() {
+            let _ = raw::close(self.own.number());
+        }
+        close(-1, witness);
+    }
+}
+
+/// What a hidden descriptor is registered with: an event tells which it is of.
+pub(crate) fn event(events: u32, token: Token, own: Own) -> epoll_event {
+    epoll_event { events, u64: token.encode_with(own.serial()) }
 }
 
 /// epoll_ctl on a hidden descriptor.
@@ -142,9 +202,22 @@ pub(crate) fn check_number(set: RawFd, fd: RawFd) -> Result<()> {
     }
 }
 
-/// Takes a hidden descriptor out of a set and closes it, if it is registered there.
-pub(crate) fn close_if_in(set: RawFd, own: Own) {
-    if own.is_last() && raw::epoll_ctl(set, EPOLL_CTL_DEL, own.number(), std::ptr::null()).is_ok() {
+/// Takes a hidden descriptor out of a set. False: it was not in there.
+pub(crate) fn leave(set: RawFd, own: Own) -> bool {
+    own.is_last() && raw::epoll_ctl(set, EPOLL_CTL_DEL, own.number(), std::ptr::null()).is_ok()
+}
+
+/// Takes a hidden descriptor, which is no epoll set's, out of a set, so that it is nobody's any more.
+/// False: the program has closed it.
+pub(crate) fn take_out(set: RawFd, own: Own) -> bool {
+    leave(set, own) || roll::holds(own)
+}
+
+/// Closes a hidden descriptor, which is no epoll set's and may be registered in a set, if it is ours.
+pub(crate) fn close(set: RawFd, own: Own) {
+    // (Out of both first: a child that the program forked may hold the same file.)
+    let was_in_set = leave(set, own);
+    if roll::strike(own) || was_in_set {
         let _ = raw::close(own.number());
     }
 }

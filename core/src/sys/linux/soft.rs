@@ -16,7 +16,6 @@ use crate::stats::KnoteInfo;
 
 use super::bell::Bell;
 use super::entries::Entries;
-use super::inotify::Half;
 use super::raw::{self, Result};
 use super::report::Report;
 use super::sink::Sink;
@@ -161,6 +160,16 @@ impl Soft {
         self.bell.hang(self.shared.kq)?;
         self.bell.mend(self.shared.kq)?;
         self.bell.hangs_in(fd)
+    }
+
+    /// As [`is_set`](Self::is_set), where the program may have closed the queue.
+    pub(crate) fn has_bell_in(&mut self, fd: RawFd) -> bool {
+        self.bell.hangs_in(fd) == Ok(true)
+    }
+
+    /// Whether the program has closed the queue.
+    pub(crate) fn has_lost_queue(&self) -> bool {
+        self.bell.has_lost(self.shared.kq)
     }
 
     /// Whether there are descriptors of our own.
@@ -361,13 +370,31 @@ impl Soft {
         }
     }
 
+    /// Whether an event is of a descriptor of our own, of this serial number, that is ours no more.
+    pub(crate) fn is_stray(&mut self, token: Token, serial: u32) -> bool {
+        let shared = &self.shared;
+        let own = match token {
+            Token::Clock { realtime } => shared.clocks[usize::from(realtime)].own(),
+            Token::Inotify => return !shared.inotify.is_one(serial),
+            Token::Mounts => shared.mounts.own(),
+            Token::Connector => shared.connector.own(),
+            Token::Aio => shared.aio.as_ref().map(|aio| aio.own()),
+            Token::Process { ident, by_descriptor, token } => {
+                return !self.is_armed(ident, by_descriptor, token);
+            }
+            // Edges, which do not come again.
+            _ => return false,
+        };
+        own.is_none_or(|own| own.serial() != serial)
+    }
+
     /// One of our own descriptors is ready.
     pub(crate) fn hear(&mut self, token: Token) {
         match token {
             Token::Bell => self.bell.heard(),
             Token::Clock { realtime } => self.collect_due(realtime, true),
             Token::Inotify => {
-                self.shared.inotify.drain(Half::Waking);
+                self.shared.inotify.hear();
                 self.read_inbox();
             }
             Token::Mounts => {

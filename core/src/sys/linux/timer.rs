@@ -11,6 +11,7 @@ use nix::errno::Errno;
 
 use crate::event::{EvFlags, FilterFlag, KEvent};
 
+use super::hidden::Own;
 use super::raw::{self, Result};
 use super::registered::Registered;
 use super::token::Token;
@@ -118,6 +119,11 @@ impl Clock {
         self.timerfd.is_some()
     }
 
+    /// The timerfd.
+    pub(crate) fn own(&self) -> Option<Own> {
+        self.timerfd.as_ref().map(Registered::own)
+    }
+
     fn make(&self, kq: RawFd, token: Token) -> Result<Registered> {
         let clock = if self.realtime { CLOCK_REALTIME } else { CLOCK_MONOTONIC };
         let flags = libc::TFD_CLOEXEC | libc::TFD_NONBLOCK;
@@ -126,7 +132,7 @@ impl Clock {
 
     /// Sets another timerfd, if the program has closed the one that was set.
     pub(crate) fn mend(&mut self, kq: RawFd) {
-        if self.timerfd.as_ref().is_some_and(|timerfd| timerfd.check(kq).is_err()) {
+        if self.timerfd.as_ref().is_some_and(|timerfd| timerfd.is_lost(kq)) {
             self.armed = None;
             self.arm(kq);
         }
@@ -188,8 +194,8 @@ impl Clock {
     /// The timerfd; another, if the program has closed it.
     fn descriptor(&mut self, kq: RawFd) -> Result<RawFd> {
         let Some(timerfd) = &self.timerfd else { return Err(Errno::EBADF) };
-        if let Ok(fd) = timerfd.check(kq) {
-            return Ok(fd);
+        if !timerfd.is_lost(kq) {
+            return Ok(timerfd.number());
         }
         let another = self.make(kq, timerfd.token())?;
         Ok(self.timerfd.insert(another).number())

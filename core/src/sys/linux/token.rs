@@ -1,7 +1,9 @@
 //! The 64 bits that come back with an event of a kqueue-ruled queue.
 //!
 //! Never a pointer, and never a descriptor alone: an event that was fetched before its knote went
-//! must not reach the next owner of the number.
+//! must not reach the next owner of the number. An event of a descriptor of our own carries its serial
+//! number: one that the program has closed may go on to tell of things, if a child that was forked
+//! has it too.
 
 use std::os::fd::RawFd;
 
@@ -66,6 +68,17 @@ impl Token {
         }
     }
 
+    /// Encodes a token of a descriptor of our own with that one's serial number, which tells it from
+    /// those before.
+    pub(crate) fn encode_with(self, serial: u32) -> u64 {
+        self.encode() | u64::from(serial) << 32
+    }
+
+    /// The serial number that was encoded.
+    pub(crate) fn serial(bits: u64) -> u32 {
+        (bits >> 32) as u32
+    }
+
     /// The number and the name of a descriptor's registration, if it is one's.
     #[inline(always)]
     pub(crate) fn of_descriptor(bits: u64) -> Option<(RawFd, u32)> {
@@ -86,7 +99,7 @@ impl Token {
             let by_descriptor = bits & BY_DESCRIPTOR != 0;
             return Some(Token::Process { ident, by_descriptor, token: (bits >> 32) as u32 });
         }
-        match bits & !OURS {
+        match bits & (OURS - 1) {
             0 => Some(Token::Bell),
             at @ (2 | 3) => Some(Token::Clock { realtime: at == 3 }),
             4 => Some(Token::Alarm),
@@ -125,5 +138,8 @@ mod tests {
             assert_eq!(Token::decode(token.encode()), Some(token));
         }
         assert_eq!(Token::decode(OURS | 1), None);
+        let with_serial = Token::Lane(3).encode_with(77);
+        assert_eq!(Token::decode(with_serial), Some(Token::Lane(3)));
+        assert_eq!(Token::serial(with_serial), 77);
     }
 }

@@ -21,7 +21,7 @@ use super::{Aio, AioCancel, Buffer, Order, Outcome};
 use crate::event::EvFlags;
 use crate::sys::linux::fork;
 use crate::sys::linux::hidden::{Own, hidden};
-use crate::sys::linux::lone_set::LoneSet;
+use crate::sys::linux::known_set::KnownSet;
 use crate::sys::linux::queue::{self, Locked, Queue, Rules, closes, duplicates};
 use crate::sys::linux::raw::{self, Result};
 use crate::sys::linux::registered::control;
@@ -41,7 +41,7 @@ struct Home {
     generation: u32,
     rings: Mutex<Vec<Aio>>,
     /// The epoll set that the rings are in, for nobody to wait on: they are known by that.
-    set: Mutex<Option<LoneSet>>,
+    set: Mutex<Option<KnownSet>>,
     /// Those who sleep in [`suspend`] and its kin.
     sleepers: Mutex<Vec<Bed>>,
     sleeping: AtomicUsize,
@@ -99,10 +99,10 @@ fn at_home<R>(work: impl FnOnce(&mut Vec<Aio>) -> R) -> R {
 /// The epoll set that rings without a queue are in.
 pub(super) fn home_set() -> Result<RawFd> {
     let mut set = lock(&home().set);
-    if let Some(Ok(there)) = set.map(LoneSet::check) {
+    if let Some(Ok(there)) = set.map(KnownSet::check) {
         return Ok(there);
     }
-    set.insert(LoneSet::new()?).check()
+    set.insert(KnownSet::new()?).check()
 }
 
 /// There is a ring.

@@ -56,14 +56,15 @@ impl Files {
         }
         let free = self.free.get_or_insert_default();
         let place = free.pop().ok_or(Errno::EAGAIN)?;
-        raw::io_uring_update_file(ring.fd, place, fd).inspect_err(|_| free.push(place))?;
+        raw::io_uring_update_file(ring.own.number(), place, fd)
+            .inspect_err(|_| free.push(place))?;
         Ok(File::Held(place))
     }
 
     /// Lets go of it.
     pub(super) fn release(&mut self, ring: &Ring, file: File) {
         if let (File::Held(place), Some(free)) = (file, &mut self.free) {
-            let _ = raw::io_uring_update_file(ring.fd, place, -1);
+            let _ = raw::io_uring_update_file(ring.own.number(), place, -1);
             free.push(place);
         }
     }
@@ -73,7 +74,7 @@ impl Files {
     fn make(&mut self, ring: &Ring) {
         let mut places = 2 * ring.room();
         loop {
-            match raw::io_uring_register_files(ring.fd, places) {
+            match raw::io_uring_register_files(ring.own.number(), places) {
                 Ok(()) => self.free = Some((0..places as u32).rev().collect()),
                 Err(Errno::EMFILE | Errno::ENOMEM) if places > 2 => {
                     places /= 2;

@@ -10,14 +10,15 @@
 use std::collections::VecDeque;
 use std::os::fd::RawFd;
 
-use libc::{EPOLL_CTL_ADD, EPOLL_CTL_DEL, EPOLL_CTL_MOD, EPOLLIN};
+use libc::{EPOLL_CTL_ADD, EPOLL_CTL_MOD, EPOLLIN};
 use linux_raw_sys::io_uring::io_uring_op::IORING_OP_ASYNC_CANCEL;
 use nix::errno::Errno;
 use rustc_hash::FxHashMap;
 
-use super::lanes::epoll_event;
-use super::raw::{self, Result};
+use super::hidden::Own;
+use super::raw::Result;
 use super::registered;
+use super::roll;
 use super::source::Key;
 use super::token::Token;
 use crate::event::EventFilter::{EVFILT_AIO, EVFILT_LIO};
@@ -128,14 +129,19 @@ impl Aio {
         self.set = kq;
     }
 
+    /// The ring's descriptor.
+    pub(crate) fn own(&self) -> Own {
+        self.ring.own
+    }
+
     /// Readable while there are completions to look at. -1: the program has closed it.
     pub(crate) fn descriptor(&self) -> RawFd {
-        if self.is_there() { self.ring.fd } else { -1 }
+        if self.is_there() { self.ring.own.number() } else { -1 }
     }
 
     /// Whether the ring's number still means it.
     fn is_there(&self) -> bool {
-        registered::check(self.set, self.ring.own).is_ok()
+        registered::check(self.set, self.ring.own).is_ok() || roll::holds(self.ring.own)
     }
 
     /// Makes another ring if the program has closed this one. What is under way in it ends all the
@@ -325,7 +331,7 @@ impl Aio {
         let listening = self.under_way == 0 || self.under_way > self.quiet;
         if listening != self.listening {
             let events = if listening { EPOLLIN as u32 } else { 0 };
-            let event = epoll_event(events, Token::Aio);
+            let event = registered::event(events, Token::Aio, self.ring.own);
             if registered::control(self.set, EPOLL_CTL_MOD, self.ring.own, &event).is_ok() {
                 self.listening = listening;
             }
@@ -469,13 +475,10 @@ impl Aio {
         if self.requests.is_empty() {
             return None;
         }
-        if self.ring.own.is_last()
-            && raw::epoll_ctl(self.set, EPOLL_CTL_DEL, self.ring.fd, std::ptr::null()).is_ok()
-        {
-            // (Where that fails nobody knows the ring by its number any more, and it stays open.)
+        if registered::take_out(self.set, self.ring.own) {
             self.set = calls::home_set().unwrap_or(-1);
-            let event = epoll_event(EPOLLIN as u32, Token::Aio);
-            let _ = raw::epoll_ctl(self.set, EPOLL_CTL_ADD, self.ring.fd, &event);
+            let event = registered::event(EPOLLIN as u32, Token::Aio, self.ring.own);
+            let _ = registered::control(self.set, EPOLL_CTL_ADD, self.ring.own, &event);
         }
         Some(self)
     }
@@ -494,17 +497,15 @@ impl Aio {
 
 impl Drop for Aio {
     fn drop(&mut self) {
-        registered::close_if_in(self.set, self.ring.own);
+        registered::close(self.set, self.ring.own);
     }
 }
 
 /// A ring, registered in a set.
 fn ring_in(set: RawFd) -> Result<Ring> {
     let ring = Ring::new(MOST)?;
-    let event = epoll_event(EPOLLIN as u32, Token::Aio);
-    if let Err(errno) = raw::epoll_ctl(set, EPOLL_CTL_ADD, ring.fd, &event) {
-        let _ = raw::close(ring.fd);
-        return Err(errno);
-    }
+    let event = registered::event(EPOLLIN as u32, Token::Aio, ring.own);
+    registered::control(set, EPOLL_CTL_ADD, ring.own, &event)
+        .inspect_err(|_| registered::close(-1, ring.own))?;
     Ok(ring)
 }

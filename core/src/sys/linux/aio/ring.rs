@@ -18,8 +18,9 @@ use linux_raw_sys::io_uring::{
 };
 use nix::errno::Errno;
 
-use crate::sys::linux::hidden::{Own, hide};
+use crate::sys::linux::hidden::Own;
 use crate::sys::linux::raw::{self, Result};
+use crate::sys::linux::{registered, roll};
 
 /// One thing to do: the kernel's `struct io_uring_sqe`, without the names that it has for the same
 /// place.
@@ -49,11 +50,10 @@ pub(crate) struct Done {
     pub(crate) result: i32,
 }
 
-/// See the module. Who has it closes `fd`, and knows whether that is still the ring: the program may
-/// have closed it.
+/// See the module. Who has it closes the descriptor, and looks whether that is still the ring: the
+/// program may have closed it.
 #[derive(Debug)]
 pub(crate) struct Ring {
-    pub(crate) fd: RawFd,
     pub(crate) own: Own,
     params: io_uring_params,
     rings: Mapping,
@@ -78,48 +78,49 @@ impl Ring {
     ///   filter).
     /// - `EMFILE`, `ENFILE`, `ENOMEM`: no descriptor, or no memory.
     pub(crate) fn new(most: u32) -> Result<Self> {
+        // SAFETY: numbers only, for which zero is a value.
+        let mut params: io_uring_params = unsafe { std::mem::zeroed() };
+        let own = roll::hidden(|| Self::set_up(most, &mut params))?;
+        Self::map(own, params).inspect_err(|_| registered::close(-1, own))
+    }
+
+    fn set_up(mut most: u32, params: &mut io_uring_params) -> Result<RawFd> {
         /// One entry is submitted at a time.
         const SUBMITTED: u32 = 8;
-        let mut most = most;
         loop {
-            // SAFETY: numbers only, for which zero is a value.
-            let mut params: io_uring_params = unsafe { std::mem::zeroed() };
+            // SAFETY: as in `new`.
+            *params = unsafe { std::mem::zeroed() };
             params.flags = IORING_SETUP_CQSIZE;
             params.cq_entries = most;
-            let made = match raw::io_uring_setup(SUBMITTED, &mut params) {
+            let made = match raw::io_uring_setup(SUBMITTED, params) {
                 Err(Errno::EINVAL) => {
                     // Before Linux 5.5 it is twice the other ring's.
                     // SAFETY: as above.
-                    params = unsafe { std::mem::zeroed() };
-                    raw::io_uring_setup(most / 2, &mut params)
+                    *params = unsafe { std::mem::zeroed() };
+                    raw::io_uring_setup(most / 2, params)
                 }
                 made => made,
             };
             match made {
                 Err(Errno::ENOMEM) if most > 64 => most /= 4,
                 Err(Errno::EPERM | Errno::EACCES | Errno::EINVAL) => return Err(Errno::ENOSYS),
-                Err(other) => return Err(other),
-                Ok(fd) => return Self::map(hide(fd), params),
+                made => return made,
             }
         }
     }
 
-    fn map(fd: RawFd, params: io_uring_params) -> Result<Self> {
-        let mapped = || {
-            if params.features & IORING_FEAT_SINGLE_MMAP == 0 {
-                return Err(Errno::ENOSYS); // before Linux 5.4
-            }
-            let submitted = params.sq_off.array as usize + 4 * params.sq_entries as usize;
-            let completed = params.cq_off.cqes as usize
-                + size_of::<io_uring_cqe>() * params.cq_entries as usize;
-            let rings = Mapping::new(submitted.max(completed), fd, IORING_OFF_SQ_RING)?;
-            let len = size_of::<Entry>() * params.sq_entries as usize;
-            Ok((rings, Mapping::new(len, fd, IORING_OFF_SQES)?))
-        };
-        let (rings, entries) = mapped().inspect_err(|_| {
-            let _ = raw::close(fd);
-        })?;
-        let ring = Self { fd, own: Own::at(fd), params, rings, entries };
+    fn map(own: Own, params: io_uring_params) -> Result<Self> {
+        if params.features & IORING_FEAT_SINGLE_MMAP == 0 {
+            return Err(Errno::ENOSYS); // before Linux 5.4
+        }
+        let submitted = params.sq_off.array as usize + 4 * params.sq_entries as usize;
+        let completed =
+            params.cq_off.cqes as usize + size_of::<io_uring_cqe>() * params.cq_entries as usize;
+        let fd = own.number();
+        let rings = Mapping::new(submitted.max(completed), fd, IORING_OFF_SQ_RING)?;
+        let len = size_of::<Entry>() * params.sq_entries as usize;
+        let entries = Mapping::new(len, fd, IORING_OFF_SQES)?;
+        let ring = Self { own, params, rings, entries };
         for at in 0..params.sq_entries {
             // Each place of the ring means the entry of its own number, now and for ever.
             ring.word(params.sq_off.array + 4 * at).store(at, Ordering::Relaxed);
@@ -155,7 +156,7 @@ impl Ring {
         unsafe { self.entries.at.cast::<Entry>().add(place).write(entry) };
         tail.store(at.wrapping_add(1), Ordering::Release);
         // SAFETY: the caller's promise.
-        let taken = unsafe { raw::io_uring_enter(self.fd, 1, 0, 0) };
+        let taken = unsafe { raw::io_uring_enter(self.own.number(), 1, 0, 0) };
         if taken == Ok(1) {
             return Ok(());
         }
@@ -167,7 +168,7 @@ impl Ring {
     /// Waits for a completion. There must be one to come.
     pub(crate) fn wait(&self) {
         // SAFETY: submits nothing. An interrupted wait is the caller's to begin again.
-        let _ = unsafe { raw::io_uring_enter(self.fd, 0, 1, IORING_ENTER_GETEVENTS) };
+        let _ = unsafe { raw::io_uring_enter(self.own.number(), 0, 1, IORING_ENTER_GETEVENTS) };
     }
 
     /// How many completions there are.
@@ -238,6 +239,6 @@ mod tests {
             came.sort_unstable();
             assert_eq!(came, tokens.collect::<Vec<_>>());
         }
-        raw::close(ring.fd).unwrap();
+        registered::close(-1, ring.own);
     }
 }

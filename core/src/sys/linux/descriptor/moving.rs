@@ -10,7 +10,6 @@ use super::Descriptors;
 use crate::sys::linux::knote::State;
 use crate::sys::linux::lanes::{self, LANES};
 use crate::sys::linux::raw::{self, Result};
-use crate::sys::linux::registered::close_if_in;
 
 /// A registration of the old set, and what it is in the new one.
 #[derive(Clone, Copy, Debug)]
@@ -94,8 +93,13 @@ impl Descriptors {
     /// opened again, nobody knows: it is taken for the same.
     fn mend_lane(&mut self, lane: u8) -> Result<()> {
         let made = self.lanes.another(lane)?;
-        let (kq, new, own) = (self.lanes.set(0), made.number(), made.own());
-        let all = self.copy_lane(lane, new).inspect_err(|_| close_if_in(kq, own))?;
+        let all = match self.copy_lane(lane, made.number()) {
+            Ok(all) => all,
+            Err(errno) => {
+                made.close(self.lanes.set(0));
+                return Err(errno);
+            }
+        };
         self.lanes.replace(lane, made);
         for Moved { fd, want, token } in all {
             if want != 0 && self.lanes.check(lane, fd).is_err() {

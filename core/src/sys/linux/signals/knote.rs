@@ -107,7 +107,7 @@ impl Side {
             ringer.mend();
             self.unlooked = true;
         }
-        if self.signalfd.as_ref().is_some_and(|signalfd| signalfd.check(kq).is_err()) {
+        if self.signalfd.as_ref().is_some_and(|signalfd| signalfd.is_lost(kq)) {
             let _ = self.set_mask(kq);
         }
     }
@@ -145,13 +145,11 @@ impl Side {
     fn set_mask(&mut self, kq: RawFd) -> Result<()> {
         let mask = self.mask();
         let Some(there) = &self.signalfd else { return Ok(()) };
-        match there.check(kq) {
-            Ok(fd) => raw::signalfd(fd, mask).map(drop),
-            Err(_) => {
-                self.signalfd = Some(signalfd(kq, mask)?);
-                Ok(())
-            }
+        if there.is_lost(kq) {
+            self.signalfd = Some(signalfd(kq, mask)?);
+            return Ok(());
         }
+        raw::signalfd(there.number(), mask).map(drop)
     }
 
     /// Whether knotes may have something to report that nobody was told of; once.

@@ -12,9 +12,9 @@ use libc::{EFD_CLOEXEC, EFD_NONBLOCK, EPOLL_CTL_MOD, EPOLLET, EPOLLIN, c_int};
 
 use super::{bit, lock::Guard};
 use crate::sys::linux::hidden::Own;
-use crate::sys::linux::lanes::epoll_event;
 use crate::sys::linux::raw::{self, Result};
 use crate::sys::linux::registered::{self, Registered};
+use crate::sys::linux::roll;
 use crate::sys::linux::token::Token;
 
 /// An edge: nobody has to read it.
@@ -104,23 +104,27 @@ impl Ringer {
     pub(super) fn ring(&self) {
         let own = self.own.load(SeqCst);
         if self.control(own, RUNG).is_err() {
-            self.ring_another(own);
+            self.make_another(own, RUNG);
         }
     }
 
     fn control(&self, own: u64, events: u32) -> Result<()> {
-        let event = epoll_event(events, Token::Signals);
-        registered::control(self.kq.load(SeqCst), EPOLL_CTL_MOD, Own::from_bits(own), &event)
+        let own = Own::from_bits(own);
+        let event = registered::event(events, Token::Signals, own);
+        registered::control(self.kq.load(SeqCst), EPOLL_CTL_MOD, own, &event)
     }
 
-    /// The program has closed the number, or the queue's.
+    /// The program has closed the number, or the queue's: that may mean an epoll set of its own by now.
     #[cold]
-    fn ring_another(&self, lost: u64) {
+    fn make_another(&self, lost: u64, events: u32) {
+        if roll::holds(Own::from_bits(lost)) {
+            return;
+        }
         let kq = self.kq.load(SeqCst);
-        if let Ok(another) = make(kq, RUNG)
+        if let Ok(another) = make(kq, events)
             && self.own.compare_exchange(lost, another.to_bits(), SeqCst, SeqCst).is_err()
         {
-            registered::close_if_in(kq, another); // somebody else has rung one
+            registered::close(kq, another); // somebody else has made one
         }
     }
 
@@ -128,7 +132,8 @@ impl Ringer {
     pub(super) fn mend(&self) {
         let own = self.own.load(SeqCst);
         if self.control(own, HUSHED).is_err() {
-            self.ring_another(own);
+            // Whoever rings from here on rings this one, or has made another.
+            self.make_another(own, HUSHED);
         }
     }
 
@@ -173,7 +178,7 @@ impl Ringer {
     pub(super) fn retire(&self) {
         self.mask.store(0, SeqCst);
         self.wait_until_quiet();
-        registered::close_if_in(self.kq.load(SeqCst), Own::from_bits(self.own.load(SeqCst)));
+        registered::close(self.kq.load(SeqCst), Own::from_bits(self.own.load(SeqCst)));
         self.in_use.store(false, SeqCst);
     }
 }

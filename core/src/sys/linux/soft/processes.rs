@@ -13,6 +13,15 @@ fn key_of(pid: pid_t) -> Key {
     (EventFilter::EVFILT_PROC, pid as usize)
 }
 
+/// The knote that a token names.
+fn key(ident: u32, by_descriptor: bool) -> Key {
+    if by_descriptor {
+        (EventFilter::EVFILT_PROCDESC, ident as usize)
+    } else {
+        key_of(ident as pid_t)
+    }
+}
+
 impl Soft {
     fn process(&mut self, key: Key) -> Option<&mut Process> {
         match &mut self.knotes.get_mut(&key)?.source {
@@ -21,16 +30,16 @@ impl Soft {
         }
     }
 
+    /// Whether a pidfd is registered by this token.
+    pub(super) fn is_armed(&mut self, ident: u32, by_descriptor: bool, token: u32) -> bool {
+        self.process(key(ident, by_descriptor)).is_some_and(|process| process.is_armed_as(token))
+    }
+
     /// A pidfd became readable.
     pub(super) fn process_ended(&mut self, ident: u32, by_descriptor: bool, token: u32) {
         // All that it did before its end has been told by now, and is to be known first.
         self.collect_told();
-        let key = if by_descriptor {
-            (EventFilter::EVFILT_PROCDESC, ident as usize)
-        } else {
-            key_of(ident as pid_t)
-        };
-        let kq = self.shared.kq;
+        let (key, kq) = (key(ident, by_descriptor), self.shared.kq);
         if let Some(process) = self.process(key).filter(|process| process.is_armed_as(token)) {
             process.note_end(kq);
             self.activate(key);
