@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 use kq_core::test_support::preload::library;
+use kq_core::test_support::under;
 use tempfile::TempDir;
 
 fn here(path: &str) -> PathBuf {
@@ -26,6 +27,8 @@ fn has(tool: &str) -> bool {
 enum Link {
     Shared,
     Static,
+    /// By dlopen, of the library that is the program's argument.
+    Late,
 }
 
 /// Compiles a program into a directory.
@@ -42,6 +45,7 @@ fn compile(compiler: &[&str], source: &str, link: Link, to: &TempDir) -> PathBuf
             cc.args(["-lkqcompat_kqueue", "-lpthread"])
         }
         Link::Static => cc.arg(library("libkqcompat_kqueue.a")).args(["-lpthread", "-ldl", "-lm"]),
+        Link::Late => cc.arg("-ldl"),
     };
     succeeded(cc.output().unwrap());
     program
@@ -63,7 +67,7 @@ fn passes(source: &str) {
     for link in [Link::Shared, Link::Static] {
         let dir = tempfile::tempdir().unwrap();
         let program = compile(&["cc", "-std=gnu11"], source, link, &dir);
-        succeeded(Command::new(program).output().unwrap());
+        succeeded(under::command(program).output().unwrap());
     }
 }
 
@@ -78,7 +82,7 @@ fn the_header_is_freebsds_in_c_and_in_cxx() {
     for compiler in compilers.into_iter().filter(|compiler| has(compiler[0])) {
         let dir = tempfile::tempdir().unwrap();
         let program = compile(compiler, "tests/c/header.c", Link::Shared, &dir);
-        succeeded(Command::new(program).output().unwrap());
+        succeeded(under::command(program).output().unwrap());
     }
 }
 
@@ -113,6 +117,18 @@ fn closing() {
 }
 
 #[test]
+fn closed_where_nobody_sees_it() {
+    if !has("cc") {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let program = compile(&["cc", "-std=gnu11"], "tests/c/unseen.c", Link::Late, &dir);
+    let rounds = std::env::var("KQCOMPAT_CASES").unwrap_or("100".into());
+    let so = library("libkqcompat_kqueue.so");
+    succeeded(under::command(program).arg(so).arg(rounds).output().unwrap());
+}
+
+#[test]
 fn private_queues_by_the_environment() {
     if !has("cc") {
         return;
@@ -121,7 +137,7 @@ fn private_queues_by_the_environment() {
     for link in [Link::Shared, Link::Static] {
         let program = compile(&["cc"], "tests/c/private.c", link, &dir);
         for (value, private) in [("1", "1"), ("0", "0")] {
-            let mut run = Command::new(&program);
+            let mut run = under::command(&program);
             succeeded(run.arg(private).env("KQCOMPAT_PRIVATE", value).output().unwrap());
         }
     }
@@ -198,7 +214,7 @@ fn the_example_serves_ticks_and_watches() {
     let watched = dir.path().join("watched");
     std::fs::write(&watched, "1").unwrap();
     let program = compile(&["cc", "-std=gnu11"], "examples/echo.c", Link::Shared, &dir);
-    let mut server = Command::new(program);
+    let mut server = under::command(program);
     let mut server = server.arg(&watched).stdout(Stdio::piped()).spawn().unwrap();
     let mut lines = BufReader::new(server.stdout.take().unwrap()).lines().map(Result::unwrap);
 
@@ -228,7 +244,7 @@ fn a_program_sees_itself_at_work() {
 fn printed(program: &Path, how: &str) -> String {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("stats");
-    let mut command = Command::new(program);
+    let mut command = under::command(program);
     let output = command.arg(how).env("KQCOMPAT_STATS", &file).output().unwrap();
     assert_eq!(String::from_utf8_lossy(&output.stderr), "");
     succeeded(output);
@@ -264,7 +280,7 @@ fn what_it_did_is_printed_at_exit_to_who_asks() {
     }
     let dir = tempfile::tempdir().unwrap();
     let program = compile(&["cc", "-std=gnu11"], "tests/c/stats.c", Link::Shared, &dir);
-    let mut command = Command::new(&program);
+    let mut command = under::command(&program);
     let output = command.arg("exit").env("KQCOMPAT_STATS", "stderr").output().unwrap();
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(said.starts_with("libkqcompat_kqueue "), "{said}");

@@ -34,6 +34,7 @@ pub mod signals;
 pub mod sockets;
 pub mod sys;
 pub mod threads;
+pub mod under;
 pub mod watched;
 pub mod world;
 pub mod zoo;

@@ -5,7 +5,7 @@ use std::process::Command;
 
 use kq_core::test_support::harness::Suite;
 use kq_core::test_support::isolate::{self, End};
-use kq_core::test_support::preload;
+use kq_core::test_support::{preload, under};
 
 /// How a program gets the library.
 #[derive(Clone, Copy, Debug)]
@@ -61,7 +61,7 @@ fn build_and_run(name: &str, program: &str, how: How) {
         Err(error) => isolate::skip(&format!("no C compiler: {cc:?}: {error}")),
     };
     assert!(output.status.success(), "{cc:?}: {}", String::from_utf8_lossy(&output.stderr));
-    let mut run = Command::new(&built.0);
+    let mut run = under::command(&built.0);
     match how {
         How::Preloaded => run.env("LD_PRELOAD", &library).arg(crate::LIBRARY),
         How::Linked => run.env("LD_LIBRARY_PATH", folder).arg(crate::LIBRARY),
