@@ -4,7 +4,6 @@
 //! touched for the first time, the kernel is asked. Pages that were good once are remembered: a
 //! program that unmaps its eventlist and passes it again crashes, where a kernel would say EFAULT.
 
-use std::ptr::null_mut;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use nix::errno::Errno;
@@ -70,17 +69,16 @@ fn check_pages(at: usize, len: usize, wanted: usize) -> Result<()> {
     Ok(())
 }
 
-/// Asks the kernel about the page of `at`, by system calls that copy eight bytes and do nothing else.
-/// (Not madvise: it does not make a stack grow, as a touch does.)
+/// Asks the kernel about the page of `at`, by system calls that copy a few bytes and do nothing else.
+/// (Not madvise: it does not make a stack grow, as a touch does. Not rt_sigprocmask: valgrind does that
+/// one itself, and dies of a bad pointer.)
 ///
 /// What is written over lies between `at` and `end`, or just before `end`, in the caller's array and
 /// nowhere else: the rest of the page is other threads', or holds the frames of this very function.
 #[cold]
 fn ask(at: usize, end: usize, wanted: usize) -> Result<()> {
-    const NO_SUCH_HOW: i32 = 99;
-    // rt_sigprocmask reads the new set first, and finds out then that there is no such operation.
-    // SAFETY: changes nothing.
-    match unsafe { raw::rt_sigprocmask(NO_SUCH_HOW, (at / PAGE * PAGE) as *const _, null_mut()) } {
+    // epoll_ctl reads the event first, and finds out then that there is no such epoll set.
+    match raw::epoll_ctl(-1, libc::EPOLL_CTL_MOD, -1, (at / PAGE * PAGE) as *const _) {
         Err(Errno::EFAULT) => return Err(Errno::EFAULT),
         _ if wanted & WRITE == 0 => return Ok(()),
         _ => {}
@@ -89,8 +87,10 @@ fn ask(at: usize, end: usize, wanted: usize) -> Result<()> {
     let at = at.min(end - WORD) as *mut u64;
     // SAFETY: the pages can be read. The caller's memory may lie anywhere.
     let saved = unsafe { at.read_unaligned() };
-    // SAFETY: `check_writable`'s promise lets us write there; the old mask goes to `at`.
-    unsafe { raw::rt_sigprocmask(NO_SUCH_HOW, std::ptr::null(), at.cast()) }?;
+    // SAFETY: `check_writable`'s promise lets us write there.
+    if unsafe { raw::rt_sigpending_to(at) } == Err(Errno::EFAULT) {
+        return Err(Errno::EFAULT);
+    }
     // SAFETY: the kernel could write there, so we can.
     unsafe { at.write_unaligned(saved) };
     Ok(())
@@ -98,6 +98,8 @@ fn ask(at: usize, end: usize, wanted: usize) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use std::ptr::null_mut;
+
     use super::*;
 
     #[test]

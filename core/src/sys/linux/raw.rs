@@ -475,7 +475,7 @@ pub fn mmap_anonymous(len: usize) -> Result<*mut c_void> {
 /// # Errors
 /// Those of sigprocmask(2).
 #[inline]
-pub unsafe fn rt_sigprocmask(
+unsafe fn rt_sigprocmask(
     how: c_int,
     set: *const libc::sigset_t,
     old: *mut libc::sigset_t,

@@ -46,11 +46,22 @@ pub unsafe fn rt_sigaction(signal: c_int, new: Option<&KernelAction>) -> Result<
 #[inline]
 pub fn rt_sigpending() -> u64 {
     let mut set = 0_u64;
-    // SAFETY: the kernel writes eight bytes to `set`. That cannot fail.
-    let _ = check(unsafe {
-        syscall2(Sysno::rt_sigpending as usize, &raw mut set as usize, SIGSET_BYTES)
-    });
+    // SAFETY: eight bytes of ours. That cannot fail.
+    let _ = unsafe { rt_sigpending_to(&mut set) };
     set
+}
+
+/// `rt_sigpending(set)`.
+///
+/// # Safety
+/// The kernel writes eight bytes to `set`: they must belong to whoever asked.
+///
+/// # Errors
+/// - `EFAULT`: there is nothing to be written to.
+#[inline]
+pub unsafe fn rt_sigpending_to(set: *mut u64) -> Result<()> {
+    // SAFETY: the caller's promise; the kernel writes with copy_to_user.
+    check(unsafe { syscall2(Sysno::rt_sigpending as usize, set as usize, SIGSET_BYTES) }).map(drop)
 }
 
 /// `rt_sigprocmask(how, set)`; returns the old mask of this thread.
