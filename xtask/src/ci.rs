@@ -22,6 +22,8 @@ pub(crate) enum Step {
     Fuzz,
     /// The compat crates' tests over a native kqueue
     Native,
+    /// The C programs of the tests, under valgrind
+    Valgrind,
     /// The formatting
     Fmt,
     /// The lints
@@ -77,6 +79,7 @@ impl Step {
             Self::Test => cargo(&["test", "--workspace", "--locked"], &[]),
             Self::Fuzz => Fuzz::briefly().run(),
             Self::Native => crate::native::run(),
+            Self::Valgrind => crate::valgrind::run(),
             Self::Fmt => cargo(&["fmt", "--all", "--check"], &[]),
             Self::Clippy => cargo(CLIPPY, &[]),
             Self::Doc => cargo(&["doc", "--workspace", "--no-deps", "--locked"], &[WARNINGS]),

@@ -8,6 +8,7 @@ mod man;
 mod native;
 mod readme;
 mod run;
+mod valgrind;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -46,6 +47,8 @@ enum Command {
     },
     /// Runs the compat crates' tests over a native kqueue, which is our own library
     Native,
+    /// Runs the C programs of the tests of libkqcompat_kqueue and libkqcompat_epoll under valgrind
+    Valgrind,
 }
 
 fn main() -> ExitCode {
@@ -57,6 +60,7 @@ fn main() -> ExitCode {
         Command::Man => man::lint(),
         Command::Readme { names } => readme::run(&names),
         Command::Native => native::run(),
+        Command::Valgrind => valgrind::run(),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -16,6 +16,15 @@ pub(crate) fn cargo(args: &[&str], env: &[(&str, &str)]) -> Result<()> {
     succeeded("cargo", args, command.status().context("cannot start cargo")?)
 }
 
+/// Whether there is a tool that not everybody has; says where it is left out.
+pub(crate) fn is_there(program: &str) -> bool {
+    let found = Command::new(program).arg("--version").output().is_ok();
+    if !found {
+        println!("left out: there is no {program}");
+    }
+    found
+}
+
 /// Runs a tool that not everybody has: says that it is left out where there is none.
 ///
 /// # Errors

@@ -244,7 +244,7 @@ fn a_program_sees_itself_at_work() {
 fn printed(program: &Path, how: &str) -> String {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("stats");
-    let mut command = under::command(program);
+    let mut command = Command::new(program);
     let output = command.arg(how).env("KQCOMPAT_STATS", &file).output().unwrap();
     assert_eq!(String::from_utf8_lossy(&output.stderr), "");
     succeeded(output);
@@ -280,7 +280,7 @@ fn what_it_did_is_printed_at_exit_to_who_asks() {
     }
     let dir = tempfile::tempdir().unwrap();
     let program = compile(&["cc", "-std=gnu11"], "tests/c/stats.c", Link::Shared, &dir);
-    let mut command = under::command(&program);
+    let mut command = Command::new(&program);
     let output = command.arg("exit").env("KQCOMPAT_STATS", "stderr").output().unwrap();
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(said.starts_with("libkqcompat_kqueue "), "{said}");

@@ -13,13 +13,21 @@ static void install(int flags)
 	CHECK(sigaction(SIGALRM, &action, NULL) == 0);
 }
 
-static void alarm_in(long ms)
+static timer_t timer;
+
+/* Again and again, since the first may come before the wait. */
+static void alarm_every(long ms)
 {
-	timer_t timer;
-	struct itimerspec once = { .it_value = { ms / 1000, ms % 1000 * 1000000 } };
+	struct timespec time = { ms / 1000, ms % 1000 * 1000000 };
+	struct itimerspec spec = { .it_value = time, .it_interval = time };
 
 	CHECK(timer_create(CLOCK_MONOTONIC, NULL, &timer) == 0);
-	CHECK(timer_settime(timer, 0, &once, NULL) == 0);
+	CHECK(timer_settime(timer, 0, &spec, NULL) == 0);
+}
+
+static void no_alarm(void)
+{
+	CHECK(timer_delete(timer) == 0);
 }
 
 /* A wait of 2^32 ms and more neither ends early nor overflows; a signal ends it. */
@@ -32,11 +40,13 @@ static void long_timeouts(int kq)
 	struct kevent kev;
 
 	for (size_t i = 0; i < sizeof(times) / sizeof(*times); i++) {
-		alarm_in(100);
+		alarm_every(100);
 		FAILS(kevent(kq, NULL, 0, &kev, 1, &times[i]), EINTR);
+		no_alarm();
 	}
-	alarm_in(100);
+	alarm_every(100);
 	FAILS(kevent(kq, NULL, 0, &kev, 1, NULL), EINTR);
+	no_alarm();
 }
 
 /* EINTR is never restarted, and comes after the changes; what is ready wins. */
@@ -46,8 +56,9 @@ static void interrupted(int kq)
 
 	install(SA_RESTART);
 	EV_SET(&kev, 5, EVFILT_USER, EV_ADD, 0, 0, 0);
-	alarm_in(50);
+	alarm_every(50);
 	FAILS(kevent(kq, &kev, 1, &kev, 1, &long_time), EINTR);
+	no_alarm();
 	CHECK(change(kq, 5, EVFILT_USER, 0, NOTE_TRIGGER, 0) == 0);
 	CHECK(raise(SIGALRM) == 0);
 	CHECK(kevent(kq, NULL, 0, &kev, 1, &long_time) == 1);
