@@ -32,7 +32,13 @@
 
 pub mod c;
 mod epoll;
+#[cfg(any(kqcompat_native, not(target_os = "linux")))]
+pub mod eventfd;
 mod free;
+#[cfg(any(kqcompat_native, not(target_os = "linux")))]
+pub mod signalfd;
+#[cfg(any(kqcompat_native, not(target_os = "linux")))]
+pub mod timerfd;
 #[cfg(any(test, not(target_os = "linux")))]
 #[cfg_attr(target_os = "linux", allow(unreachable_pub, reason = "tested only"))]
 mod types;
@@ -44,6 +50,9 @@ pub use free::{epoll_create, epoll_create1, epoll_ctl, epoll_wait};
 pub use nix::sys::epoll::{
     EpollCreateFlags, EpollEvent, EpollFlags, EpollOp, EpollTimeout, EpollTimeoutTryFromError,
 };
+/// What goes with epoll: the kernel's own, by nix, where it has them.
+#[cfg(all(target_os = "linux", not(kqcompat_native)))]
+pub use nix::sys::{eventfd, signalfd, timerfd};
 #[cfg(not(target_os = "linux"))]
 pub use types::{
     EpollCreateFlags, EpollEvent, EpollFlags, EpollOp, EpollTimeout, EpollTimeoutTryFromError,

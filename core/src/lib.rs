@@ -103,6 +103,12 @@ pub mod readiness {
     pub use crate::sys::linux::queue::{counters, counters_of};
 }
 
+/// eventfd, timerfd and signalfd where the system has none.
+#[cfg(kqcompat_native)]
+pub mod objects {
+    pub use crate::sys::native::objects::*;
+}
+
 #[cfg(not(kqcompat_native))]
 pub use sys::linux::{fd_table, signals};
 #[cfg(target_os = "linux")]

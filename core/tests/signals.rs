@@ -29,6 +29,7 @@ kq_core::suite! {
     a_waiting_thread_is_woken_by_a_blocked_signal
     a_blocked_signal_wakes_a_poll_on_the_queue
     what_was_pending_before_is_not_counted
+    watching_keeps_what_is_pending
     pending_signals_that_were_taken_do_not_hide_the_next
     realtime_signals_are_counted_exactly
     what_linux_merges_is_counted_once
@@ -407,6 +408,24 @@ fn what_was_pending_before_is_not_counted() {
     assert_eq!((caught(SIGUSR1), counts(&kq)), (1, vec![]));
     send_to_process(SIGUSR1);
     assert_eq!(counts(&kq), [(SIGUSR1, 1)]);
+}
+
+/// The kernel throws a pending signal away when its action becomes one that ignores it.
+fn watching_keeps_what_is_pending() {
+    for signal in [SIGCHLD, libc::SIGURG, SIGUSR1] {
+        block(&[signal]);
+        let kq = queue_of(signal);
+        delete(&kq, signal).unwrap();
+        send_to_process(signal);
+        watch(&kq, signal);
+        assert_eq!(counts(&kq), []);
+        delete(&kq, signal).unwrap();
+        take_pending(signal);
+        watch(&kq, signal);
+        send_to_process(signal);
+        drop(kq);
+        take_pending(signal);
+    }
 }
 
 fn take_pending(signal: c_int) {

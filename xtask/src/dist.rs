@@ -61,7 +61,7 @@ impl Dist {
             self.library(&built, name)?;
             self.pkg_config(name, &crate::root().join(folder))?;
         }
-        for (header, folder) in headers(HAS_KQUEUE) {
+        for (header, folder) in headers(HAS_KQUEUE).iter().filter(|(header, _)| !is_there(header)) {
             self.copy(&crate::root().join(header), &format!("{HEADERS}{folder}"))?;
         }
         for page in man::pages()? {
@@ -122,7 +122,13 @@ impl Dist {
 /// The headers, and where each goes below [`HEADERS`].
 fn headers(has_kqueue: bool) -> &'static [(&'static str, &'static str)] {
     if has_kqueue {
-        &[("compat-epoll/c/include/sys/epoll.h", "/sys")]
+        &[
+            ("compat-epoll/c/include/sys/epoll.h", "/sys"),
+            ("compat-epoll/c/include/sys/eventfd.h", "/sys"),
+            ("compat-epoll/c/include/sys/timerfd.h", "/sys"),
+            ("compat-epoll/c/include/sys/signalfd.h", "/sys"),
+            ("compat-epoll/c/include/sys/kqcompat-io.h", "/sys"),
+        ]
     } else {
         &[
             ("core/c/include/sys/event.h", "/sys"),
@@ -130,6 +136,12 @@ fn headers(has_kqueue: bool) -> &'static [(&'static str, &'static str)] {
             ("core/c/include/kqcompat.h", ""),
         ]
     }
+}
+
+/// Has the system an eventfd and the like of its own? That is better: its kernel knows it.
+fn is_there(header: &str) -> bool {
+    let name = header.rsplit('/').next().unwrap_or_default();
+    name.ends_with("fd.h") && Path::new("/usr/include/sys").join(name).exists()
 }
 
 /// What pkg-config says where the system has a kqueue: who wants epoll wants its header too. There is

@@ -41,13 +41,15 @@ const fn suite(
 
 const UNIT: &str = "--lib";
 
-const SUITES: [Suite; 15] = [
+const SUITES: [Suite; 18] = [
     suite(Layout::FreeBsd, "kq-core", UNIT, "native::"),
     suite(Layout::FreeBsd, "compat-epoll", "portable", ""),
     suite(Layout::FreeBsd, "compat-epoll", "rules", "compat::"),
     suite(Layout::FreeBsd, "compat-epoll", "nix_api", ""),
     suite(Layout::FreeBsd, "compat-epoll", "random", "what_is_common"),
+    suite(Layout::FreeBsd, "compat-epoll", "objects", "compat::"),
     suite(Layout::FreeBsd, "compat-epoll-c", "library", "preloaded::"),
+    suite(Layout::FreeBsd, "compat-epoll-c", "library", "native::"),
     suite(Layout::FreeBsd, "compat-poll", "rust", ""),
     suite(Layout::FreeBsd, "compat-poll", "nix_api", ""),
     suite(Layout::FreeBsd, "compat-poll-c", "poll", ""),
@@ -55,6 +57,7 @@ const SUITES: [Suite; 15] = [
     suite(Layout::FreeBsd, "compat-select-c", "select", ""),
     suite(Layout::NetBsd, "compat-epoll", "portable", ""),
     suite(Layout::NetBsd, "compat-epoll", "rules", "compat::"),
+    suite(Layout::NetBsd, "compat-epoll", "objects", "compat::"),
     suite(Layout::NetBsd, "compat-poll", "rust", "untold::default"),
     suite(Layout::NetBsd, "compat-select", "rust", "untold::default"),
 ];

@@ -5,11 +5,14 @@
 //! and errno. errno is left alone on success. The calls that block are the C library's own (the next
 //! symbol of that name), since only those are cancellation points; see [`wait`].
 //!
-//! On a native kqueue the C library has no epoll, and kevent(2) blocks.
+//! On a native kqueue the C library has no epoll, and kevent(2) blocks. eventfd, timerfd and signalfd
+//! are there besides, under names of their own: sys/eventfd.h and its kin say.
 
 mod border;
 #[cfg(all(target_os = "linux", not(kqcompat_native)))]
 mod next;
+#[cfg(any(not(target_os = "linux"), kqcompat_native))]
+mod objects;
 #[cfg_attr(any(not(target_os = "linux"), kqcompat_native), path = "wait_native.rs")]
 mod wait;
 
@@ -18,6 +21,8 @@ use kq_core::epoll_abi::epoll_event;
 use libc::c_int;
 
 use border::answer;
+#[cfg(any(not(target_os = "linux"), kqcompat_native))]
+pub use objects::*;
 pub use wait::{epoll_pwait, epoll_pwait2, epoll_wait};
 
 #[cfg(all(target_os = "linux", not(kqcompat_native)))]

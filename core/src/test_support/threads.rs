@@ -29,8 +29,10 @@ pub fn start<T: Send + 'static>(body: impl FnOnce() -> T + Send + 'static) -> Ba
     Background { handle, tid }
 }
 
-/// The system calls in which a thread waits for readiness.
-const WAITS: [libc::c_long; 7] = [
+/// The system calls in which a thread waits for readiness, or for something to read or room to write.
+const WAITS: [libc::c_long; 9] = [
+    libc::SYS_read,
+    libc::SYS_write,
     libc::SYS_epoll_wait,
     libc::SYS_epoll_pwait,
     libc::SYS_epoll_pwait2,

@@ -18,6 +18,15 @@ enum How {
 /// The sources, in the folder `c`.
 const PROGRAMS: [&str; 2] = ["basics", "cancel"];
 
+/// What is there on a native kqueue alone.
+#[cfg(kqcompat_native)]
+pub(crate) fn add_native(suite: &mut Suite<'_>) {
+    for how in [How::Linked, How::LinkedStatically] {
+        let name = format!("native::objects_{how:?}").to_lowercase();
+        suite.add(name.clone(), move || build_and_run(&name, "objects", how));
+    }
+}
+
 pub(crate) fn add(suite: &mut Suite<'_>) {
     for program in PROGRAMS {
         for how in [How::Preloaded, How::Linked, How::LinkedStatically] {
@@ -55,6 +64,12 @@ fn build_and_run(name: &str, program: &str, how: How) {
             cc.arg(folder.join("libkqcompat_epoll.a"));
         }
     }
+    if cfg!(kqcompat_native) {
+        let include = Path::new(env!("CARGO_MANIFEST_DIR")).join("include");
+        cc.arg("-I").arg(include);
+        // In front of libc: the library beneath is told of closes.
+        cc.arg("-Wl,--no-as-needed").args(std::env::var_os("KQCOMPAT_NATIVE_LIB"));
+    }
     cc.args(["-ldl", "-lm"]);
     let output = match cc.output() {
         Ok(output) => output,
@@ -64,7 +79,12 @@ fn build_and_run(name: &str, program: &str, how: How) {
     let mut run = under::command(&built.0);
     match how {
         How::Preloaded => run.env("LD_PRELOAD", &library).arg(crate::LIBRARY),
-        How::Linked => run.env("LD_LIBRARY_PATH", folder).arg(crate::LIBRARY),
+        How::Linked => {
+            let others = std::env::var_os("LD_LIBRARY_PATH").unwrap_or_default();
+            let paths = std::iter::once(folder.to_owned()).chain(std::env::split_paths(&others));
+            let paths = std::env::join_paths(paths).expect("a list that was split");
+            run.env("LD_LIBRARY_PATH", paths).arg(crate::LIBRARY)
+        }
         // Its own executable is where the functions are to be.
         How::LinkedStatically => run.arg(&built.0),
     };

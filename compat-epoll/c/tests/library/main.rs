@@ -33,6 +33,8 @@ fn main() -> ExitCode {
     suite.add(format!("{PRELOADED}::random_threads"), || random::two_threads(backend::LIBRARY));
     exports::add(&mut suite);
     c_programs::add(&mut suite);
+    #[cfg(kqcompat_native)]
+    c_programs::add_native(&mut suite);
     programs::add(&mut suite);
     suite.run()
 }

@@ -106,7 +106,7 @@ impl From<Kqueue> for OwnedFd {
 }
 
 /// kevent(2) with our events.
-fn kevent(
+pub(super) fn kevent(
     kq: RawFd,
     changelist: &[KEvent],
     eventlist: &mut [KEvent],
@@ -167,7 +167,7 @@ fn one_by_one(
 }
 
 /// Applies one change.
-fn change(kq: RawFd, asked: &KEvent) -> Result<(), Errno> {
+pub(super) fn change(kq: RawFd, asked: &KEvent) -> Result<(), Errno> {
     let mut plain = translate::change(&HERE, asked)?;
     plain.flags |= u32::from(EvFlags::EV_RECEIPT.bits());
     let mut answer = [Raw::default()];

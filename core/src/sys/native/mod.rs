@@ -14,6 +14,10 @@ mod layout;
 #[cfg(target_os = "macos")]
 mod macos;
 #[cfg(kqcompat_native)]
+mod marked;
+#[cfg(kqcompat_native)]
+pub(crate) mod objects;
+#[cfg(kqcompat_native)]
 pub(crate) mod poll_queue;
 #[cfg(kqcompat_native)]
 pub mod raw;

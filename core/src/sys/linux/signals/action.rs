@@ -203,14 +203,14 @@ fn set(_: &Guard, signal: c_int, action: &KernelAction) -> Result<()> {
         return unsafe { raw::rt_sigaction(signal, Some(&action)) }.map(drop);
     }
     let entry = entry_for(signal, &action)?;
-    let ignored = action.handler == SIG_IGN || (action.handler == SIG_DFL && is_harmless(signal));
-    if ignored && raw::rt_sigpending() & bit(signal) != 0 {
-        // To set this throws away what is pending (sigaction(2)).
-        // SAFETY: SIG_IGN or SIG_DFL.
-        unsafe { raw::rt_sigaction(signal, Some(&action)) }?;
-    }
     // SAFETY: one of ours, with SA_SIGINFO.
     unsafe { raw::rt_sigaction(signal, Some(&disguised(signal, &action, entry))) }.map(drop)
+}
+
+/// To set this action throws away what is pending (sigaction(2)): is something?
+fn throws_away(signal: c_int, action: &KernelAction) -> bool {
+    let ignored = action.handler == SIG_IGN || (action.handler == SIG_DFL && is_harmless(signal));
+    ignored && raw::rt_sigpending() & bit(signal) != 0
 }
 
 /// A terminal lets a process in the background read and write if it ignores these; if it has a
@@ -280,11 +280,12 @@ pub(crate) fn reinstall(signal: c_int) {
     }
 }
 
-/// Gives the program's action back to the kernel.
+/// Gives the program's action back to the kernel. Not one that would throw a signal away that is
+/// pending: ours does the same when it comes.
 pub(super) fn uninstall(_: &Guard, signal: c_int) {
     // SAFETY: only asks.
     let Ok(installed) = (unsafe { raw::rt_sigaction(signal, None) }) else { return };
-    if let Some(action) = behind(signal, &installed) {
+    if let Some(action) = behind(signal, &installed).filter(|action| !throws_away(signal, action)) {
         // SAFETY: the program's own action.
         let _ = unsafe { raw::rt_sigaction(signal, Some(&with_restorer(action))) };
     }
@@ -311,7 +312,13 @@ pub unsafe fn change_action(
         Ok(installed) => disguise(signal, installed),
         Err(errno) => return Some(Err(errno)),
     };
-    let done = new.map_or(Ok(()), |new| set(&guard, signal, new));
+    let done = new.map_or(Ok(()), |new| {
+        if throws_away(signal, new) {
+            // SAFETY: SIG_IGN or SIG_DFL.
+            unsafe { raw::rt_sigaction(signal, Some(&plain(new))) }?;
+        }
+        set(&guard, signal, new)
+    });
     Some(done.map(|()| old))
 }
 

@@ -11,6 +11,7 @@ use crate::counters::count;
 use crate::epoll_abi::{self as e, epoll_event};
 use crate::event::EvFlags;
 
+use super::super::marked;
 use super::apply::{Change, apply};
 use super::bits::{IN, Kind};
 use super::instance::{self, Instance, Registration, Registrations};
@@ -78,7 +79,7 @@ unsafe fn control(
     }
     check_exclusive(op, event.events, target.is_some())?;
     let kind = match number {
-        _ if target.is_some() => Kind::Queue,
+        _ if target.is_some() || is_queue(fd, number) => Kind::Queue,
         Number::Of(kind) => kind,
         _ => Kind::Stream,
     };
@@ -103,6 +104,12 @@ fn target(fd: RawFd, number: Number) -> Option<Arc<Instance>> {
         Number::Of(Kind::PipeBoth) | Number::Other | Number::Unknown => instance::find(fd).ok(),
         Number::Of(_) | Number::File => None,
     }
+}
+
+/// Is it a queue that is no instance?
+fn is_queue(fd: RawFd, number: Number) -> bool {
+    matches!(number, Number::Of(Kind::PipeBoth) | Number::Other | Number::Unknown)
+        && marked::is_queue(fd)
 }
 
 fn check_exclusive(op: c_int, events: u32, is_instance: bool) -> Result<(), Errno> {

@@ -18,7 +18,7 @@ mod kind;
 mod mask;
 mod nesting;
 mod probe;
-mod wait;
+pub(super) mod wait;
 
 use std::os::fd::RawFd;
 

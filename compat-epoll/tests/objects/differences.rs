@@ -1,0 +1,88 @@
+//! Where ours differ from Linux's: docs/deviations.md.
+
+use std::os::fd::AsRawFd;
+
+use kq_core::objects;
+use kq_core::rules;
+use kq_core::test_support::epoll::{IN, OUT, event};
+use kq_core::test_support::harness::Rule;
+use kq_core::test_support::{signals, sys, threads};
+use libc::{EFD_NONBLOCK, POLLIN, POLLOUT, SFD_NONBLOCK, SIGUSR1};
+use nix::errno::Errno;
+
+use super::calls::{Calls, KERNEL};
+
+pub(crate) const RULES: &[Rule<Calls>] = rules![
+    differs an_eventfd_is_never_writable,
+    differs only_ours_read_and_write_it,
+    differs a_forked_child_has_none,
+    differs a_handler_ends_a_wait_with_sa_restart_too,
+    differs a_signal_that_was_taken_otherwise_is_told_until_it_is_read,
+    differs no_alarm_clocks,
+    differs null_is_efault,
+];
+
+fn an_eventfd_is_never_writable(calls: Calls) {
+    let (ep, fd) = (calls.epoll.create(), calls.eventfd(0, EFD_NONBLOCK).unwrap());
+    calls.epoll.add(&ep, &fd, IN | OUT, 7).unwrap();
+    assert_eq!(sys::poll(fd.as_raw_fd(), POLLIN | POLLOUT), 0);
+    assert_eq!(calls.epoll.wait(&ep, 4, 0).unwrap(), []);
+    calls.add(&fd, 1).unwrap();
+    assert_eq!(sys::poll(fd.as_raw_fd(), POLLIN | POLLOUT), POLLIN);
+    assert_eq!(calls.epoll.wait(&ep, 4, 0).unwrap(), [event(IN, 7)]);
+}
+
+fn only_ours_read_and_write_it(calls: Calls) {
+    let fd = calls.eventfd(1, EFD_NONBLOCK).unwrap();
+    assert!(KERNEL.number(&fd).is_err());
+    assert!(KERNEL.add(&fd, 1).is_err());
+    assert_eq!(calls.number(&fd), Ok(1));
+}
+
+fn a_forked_child_has_none(calls: Calls) {
+    let fd = calls.eventfd(1, EFD_NONBLOCK).unwrap();
+    let child = sys::in_child(|| i32::from(calls.number(&fd).is_ok()));
+    assert_eq!(child, 0);
+    assert_eq!(calls.number(&fd), Ok(1));
+}
+
+fn a_handler_ends_a_wait_with_sa_restart_too(calls: Calls) {
+    signals::catch(SIGUSR1, libc::SA_RESTART);
+    let fd = calls.eventfd(0, 0).unwrap();
+    let number = fd.as_raw_fd();
+    let reader = threads::start(move || calls.number(&number));
+    reader.wait_until_asleep();
+    reader.signal(SIGUSR1);
+    assert_eq!(reader.join(), Err(Errno::EINTR));
+}
+
+fn a_signal_that_was_taken_otherwise_is_told_until_it_is_read(calls: Calls) {
+    signals::block(&[SIGUSR1]);
+    let mask = signals::set_of(&[SIGUSR1]);
+    let fd = calls.signalfd(&mask, SFD_NONBLOCK).unwrap();
+    signals::send_to_process(SIGUSR1);
+    let mut signal = 0;
+    // SAFETY: a set and room for a number, ours.
+    assert_eq!(unsafe { libc::sigwait(&mask, &mut signal) }, 0);
+    assert_eq!(sys::poll(fd.as_raw_fd(), POLLIN), POLLIN);
+    assert_eq!(calls.signal(&fd).err(), Some(Errno::EAGAIN));
+    assert_eq!(sys::poll(fd.as_raw_fd(), POLLIN), 0);
+}
+
+fn no_alarm_clocks(calls: Calls) {
+    for clock in [libc::CLOCK_REALTIME_ALARM, libc::CLOCK_BOOTTIME_ALARM] {
+        assert_eq!(calls.timerfd(clock, 0).err(), Some(Errno::EINVAL));
+    }
+}
+
+/// And takes nothing; whatever is not null is taken to be good.
+fn null_is_efault(calls: Calls) {
+    let fd = calls.eventfd(1, EFD_NONBLOCK).unwrap();
+    let number = fd.as_raw_fd();
+    // SAFETY: null is never followed.
+    unsafe {
+        assert_eq!(objects::read(number, std::ptr::null_mut(), 8), Err(Errno::EFAULT));
+        assert_eq!(objects::write(number, std::ptr::null(), 8), Err(Errno::EFAULT));
+    }
+    assert_eq!(calls.number(&fd), Ok(1));
+}

@@ -1,0 +1,111 @@
+//! Queues that are known again by a knote of their own: a number may be closed, come to another file,
+//! or be a duplicate, and nobody is told.
+
+use std::os::fd::RawFd;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, LazyLock, PoisonError, RwLock};
+
+use rustc_hash::FxHashMap;
+
+use crate::event::{EvFlags, EventFilter, FilterFlag, KEvent};
+
+use super::kqueue::change;
+use super::layout;
+
+/// What belongs to a marked queue.
+pub(crate) trait Marked {
+    /// The ident of the queue's mark.
+    fn id(&self) -> usize;
+}
+
+/// What belongs to this process's marked queues, by number. An entry may be of a number that was
+/// closed since: [`is`] tells.
+#[derive(Debug)]
+pub(crate) struct Table<T>(LazyLock<RwLock<FxHashMap<RawFd, Arc<T>>>>);
+
+impl<T: Marked> Table<T> {
+    pub(crate) const fn new() -> Self {
+        Self(LazyLock::new(RwLock::default))
+    }
+
+    pub(crate) fn insert(&self, kq: RawFd, what: Arc<T>) {
+        self.0.write().unwrap_or_else(PoisonError::into_inner).insert(kq, what);
+    }
+
+    pub(crate) fn remove(&self, kq: RawFd) {
+        self.0.write().unwrap_or_else(PoisonError::into_inner).remove(&kq);
+    }
+
+    /// What a number was when it was last looked at.
+    pub(crate) fn known(&self, kq: RawFd) -> Option<Arc<T>> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).get(&kq).cloned()
+    }
+
+    /// What a number is, if it was known.
+    pub(crate) fn proven(&self, kq: RawFd) -> Option<Arc<T>> {
+        let known = self.known(kq)?;
+        if is(kq, known.id()) {
+            return Some(known);
+        }
+        self.remove(kq);
+        None
+    }
+
+    /// What a number is that was not known: a duplicate's, perhaps.
+    pub(crate) fn duplicate(&self, kq: RawFd) -> Option<Arc<T>> {
+        if !is_queue(kq) {
+            return None;
+        }
+        let found = self.all().into_iter().find(|what| is(kq, what.id()))?;
+        self.insert(kq, found.clone());
+        Some(found)
+    }
+
+    /// Everything, some perhaps under several numbers.
+    pub(crate) fn all(&self) -> Vec<Arc<T>> {
+        let table = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let mut all: Vec<Arc<T>> = Vec::new();
+        for what in table.values() {
+            if !all.iter().any(|there| Arc::ptr_eq(there, what)) {
+                all.push(what.clone());
+            }
+        }
+        all
+    }
+}
+
+/// Makes a queue with a mark; returns its descriptor and the mark's ident.
+///
+/// # Errors
+/// Those of kqueue(2).
+pub(crate) fn create() -> Result<(RawFd, usize), nix::errno::Errno> {
+    static IDS: AtomicUsize = AtomicUsize::new(0);
+    let kq = layout::kqueue()?;
+    // An ident that no program would choose for itself.
+    let id = IDS.fetch_add(1, Ordering::Relaxed) ^ (usize::MAX / 3);
+    let _ = MARKERS.iter().any(|filter| mark(kq, *filter, id, EvFlags::EV_ADD));
+    Ok((kq, id))
+}
+
+/// Is it any queue?
+pub(crate) fn is_queue(fd: RawFd) -> bool {
+    let now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    layout::kevent(fd, &[], &mut [], Some(&now)).is_ok()
+}
+
+/// The mark is a knote that never reports, and can be asked for by any number that the queue has.
+/// Where there are no user events it is a timer that is disabled; where there is neither, duplicates
+/// are not known.
+const MARKERS: [EventFilter; 2] = [EventFilter::EVFILT_USER, EventFilter::EVFILT_TIMER];
+
+fn mark(kq: RawFd, filter: EventFilter, id: usize, flags: EvFlags) -> bool {
+    const DAY: isize = 86_400_000;
+    let flags = flags | EvFlags::EV_DISABLE;
+    let data = if filter == EventFilter::EVFILT_TIMER { DAY } else { 0 };
+    change(kq, &KEvent::new(id, filter, flags, FilterFlag::empty(), data, 0)).is_ok()
+}
+
+/// Is the number the queue with that mark?
+pub(crate) fn is(kq: RawFd, id: usize) -> bool {
+    MARKERS.iter().any(|filter| mark(kq, *filter, id, EvFlags::empty()))
+}
