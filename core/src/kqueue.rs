@@ -172,7 +172,7 @@ impl Kqueue {
     /// # Ok::<(), Errno>(())
     /// ```
     pub fn counters(&self) -> Counters {
-        if self.is_ours() { self.caller.queue.counters.snapshot() } else { Counters::default() }
+        if self.is_ours() { self.caller.queue.counted() } else { Counters::default() }
     }
 
     /// The knotes that are on the queue now, in order of their idents; see [`stats`](crate::stats)

@@ -111,6 +111,9 @@ impl Gate {
         let mut event = epoll_event { events: 0, u64: 0 };
         // SAFETY: room for one event.
         let sleep = || unsafe { kevent::sleep(self.set.number(), &mut event, 1, timeout, wait) };
-        caller.queue.sleep(caller.life, sleep).map(drop)
+        caller.queue.uncount_sleep();
+        let slept = caller.queue.sleep(caller.life, sleep);
+        caller.queue.wake();
+        slept.map(drop)
     }
 }

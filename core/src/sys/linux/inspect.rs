@@ -45,7 +45,7 @@ fn stats_of(fd: RawFd, queue: &'static Queue) -> QueueStats {
         sums
     };
     let knotes = if is_epoll { None } else { queue.try_knotes().map(|k| by_filter(&k)) };
-    QueueStats { fd, is_epoll, counters: queue.counters.snapshot(), knotes }
+    QueueStats { fd, is_epoll, counters: queue.counted(), knotes }
 }
 
 /// The knotes of the queue at a number: those of kevent(), also where the queue is under epoll's

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use libc::{c_int, timespec};
 use nix::errno::Errno;
 
-use crate::counters::{count, count_locked};
+use crate::counters::count_locked;
 use crate::event::{EV_SYSFLAGS, EvFlags, EventFilter, FilterFlag, KEvent};
 
 use super::abi::Wait;
@@ -232,12 +232,30 @@ unsafe fn apply_to(
         Rules::Kqueue => caller,
         Rules::Epoll => both_rules::make_inner(caller)?,
     };
-    let mut knotes = match caller.queue.knotes(caller.life) {
+    let queue = caller.queue;
+    let apply = |knotes: &mut QueueKnotes| {
         // SAFETY: the caller's promise.
-        Err(Errno::EDEADLK) => return unsafe { put_down(caller, changes, n, sink) },
-        knotes => knotes?,
+        let done = unsafe { change_all(queue, knotes, changes, n, sink) };
+        queue.note_what_to_see(knotes);
+        done
     };
-    let mut done = Ok(());
+    match queue.with_knotes(caller.life, false, apply) {
+        // SAFETY: the caller's promise.
+        Err(Errno::EDEADLK) => unsafe { put_down(caller, changes, n, sink) },
+        done => done?,
+    }
+}
+
+/// # Safety
+/// As for [`kevent`].
+#[inline(always)]
+unsafe fn change_all(
+    queue: &Queue,
+    knotes: &mut QueueKnotes,
+    changes: *const KEvent,
+    n: usize,
+    sink: &mut Sink,
+) -> Result<()> {
     for at in 0..n {
         // SAFETY: the caller's promise; a C caller's array may be at any address.
         let mut change = unsafe { changes.add(at).read_unaligned() };
@@ -245,7 +263,7 @@ unsafe fn apply_to(
             continue; // FreeBSD skips it
         }
         change.flags &= !EV_SYSFLAGS;
-        count_locked(&caller.queue.counters.changes, 1);
+        count_locked(&queue.counters.changes, 1);
         let result = knotes.change(&change);
         let receipt = change.flags & EvFlags::EV_RECEIPT.bits() != 0;
         if result.is_err() || receipt {
@@ -253,14 +271,12 @@ unsafe fn apply_to(
                 change.flags = EvFlags::EV_ERROR.bits();
                 change.data = result.err().map_or(0, |errno| errno as i64);
                 sink.push(change);
-            } else if result.is_err() {
-                done = result;
-                break;
+            } else {
+                result?;
             }
         }
     }
-    caller.queue.note_what_to_see(&knotes);
-    done
+    Ok(())
 }
 
 /// The changes of a signal handler, which has interrupted this thread in a queue: they are applied
@@ -306,15 +322,16 @@ fn scan(caller: &Caller, sink: &mut Sink, timeout: Option<&timespec>, wait: Wait
     if closes::is_in_queue() {
         return Err(Errno::EDEADLK); // before an event is fetched that could not be handed out
     }
-    count(&queue.counters.waits, 1);
     let mut fruitless = 0;
+    let mut tally = Tally::Look;
     loop {
         let now = matches!(limit, Limit::Now);
         let before = match queue.has_nothing_to_see(!now) && sink.room() <= BATCH {
             true => Before::default(),
-            false => or_abort(|| see_to(caller, sink, now))?,
+            false => or_abort(|| see_to(caller, sink, now, &mut tally))?,
         };
         if before.is_done {
+            count_alone(queue, tally);
             break;
         }
         let mut events = [const { MaybeUninit::<libc::epoll_event>::uninit() }; BATCH];
@@ -323,21 +340,26 @@ fn scan(caller: &Caller, sink: &mut Sink, timeout: Option<&timespec>, wait: Wait
         let begun = Begun::now(queue, before.served);
         // SAFETY: there is room for BATCH events, and `room` is at most that.
         let look = || unsafe { raw::epoll_wait(caller.kq, at, room, 0) };
-        let mut waited = match now || before.is_waited_for {
-            true => look(),
+        let mut waited = if now || before.is_waited_for {
+            look()
+        } else {
+            tally = Tally::Sleep;
+            if fruitless > 0 {
+                queue.uncount_sleep();
+            }
             // SAFETY: as above.
-            false => unsafe { sleep_until(caller, limit, before.soon, at, room, wait) },
+            unsafe { sleep_until(caller, limit, before.soon, at, room, wait) }
         };
         let interrupted = waited == Err(Errno::EINTR);
         if interrupted && queue.has_untold() {
             // By a signal that is watched, maybe: then it is an event, and no interruption.
             waited = look();
         }
-        let n = waited?;
+        let n = waited.inspect_err(|_| count_alone(queue, tally))?;
         // SAFETY: the kernel has filled the first `n`.
         let events = unsafe { std::slice::from_raw_parts(events.as_ptr().cast(), n) };
-        if n > 0 || !before.served {
-            or_abort(|| deliver(caller, begun, events, sink))?;
+        if n > 0 || tally != Tally::Nothing || !before.served {
+            or_abort(|| deliver(caller, begun, tally, events, sink))?;
         }
         if sink.len() > 0 {
             break;
@@ -355,8 +377,29 @@ fn scan(caller: &Caller, sink: &mut Sink, timeout: Option<&timespec>, wait: Wait
         if limit.renew() && n == 0 && !queue.has_untold() {
             break; // the kernel has looked once more when the time was over
         }
+        tally = Tally::Nothing;
     }
     Ok(sink.len())
+}
+
+/// What a wait that has ended leaves to be counted.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Tally {
+    Nothing,
+    /// It did not sleep.
+    Look,
+    /// It did, which is over.
+    Sleep,
+}
+
+/// Counts a wait after which the knotes are not looked at.
+#[cold]
+fn count_alone(queue: &Queue, tally: Tally) {
+    match tally {
+        Tally::Nothing => {}
+        Tally::Look => queue.count_look(),
+        Tally::Sleep => queue.wake(),
+    }
 }
 
 /// What was seen to before a wait.
@@ -374,13 +417,13 @@ struct Before {
 
 /// Sees to what has to be seen to before a wait that looks at what is ready `now`, or may sleep.
 #[cold]
-fn see_to(caller: &Caller, sink: &mut Sink, now: bool) -> Result<Before> {
+fn see_to(caller: &Caller, sink: &mut Sink, now: bool, tally: &mut Tally) -> Result<Before> {
     let queue = caller.queue;
     let looked = now || look_at_own(caller)?;
     // Another thread may add such a knote while we wait.
     let unsettled = queue.has_untold() && examine(caller)?;
     let had = sink.len();
-    let is_waited_for = queue.held.is_any() && see_to_held(caller, sink)?;
+    let is_waited_for = queue.held.is_any() && see_to_held(caller, sink, tally)?;
     let served = sink.len() > had;
     let is_done = sink.room() == 0 || sink.room() > BATCH && take_many(caller, sink, served)? > 0;
     Ok(Before { is_done, served, is_waited_for, soon: unsettled || !looked })
@@ -431,11 +474,14 @@ fn examine(caller: &Caller) -> Result<bool> {
 }
 
 /// Sees to what a private queue holds back. True: the wait must not sleep.
-fn see_to_held(caller: &Caller, sink: &mut Sink) -> Result<bool> {
+fn see_to_held(caller: &Caller, sink: &mut Sink, tally: &mut Tally) -> Result<bool> {
     let mut knotes = caller.queue.knotes(caller.life)?;
     let had = sink.len();
     let waiting = knotes.see_to_held(sink);
     knotes.drop_forced();
+    if waiting && std::mem::replace(tally, Tally::Nothing) == Tally::Look {
+        count_locked(&caller.queue.counters.waits, 1);
+    }
     count_locked(&caller.queue.counters.events, (sink.len() - had) as u64);
     Ok(waiting)
 }
@@ -471,7 +517,7 @@ fn take_many(caller: &Caller, sink: &mut Sink, served: bool) -> Result<usize> {
     let n = unsafe { raw::epoll_wait(caller.kq, events.as_mut_ptr(), room as c_int, 0) }?;
     // SAFETY: the kernel has filled the first `n`.
     unsafe { events.set_len(n) };
-    deliver(caller, begun, &events, sink)?;
+    deliver(caller, begun, Tally::Nothing, &events, sink)?;
     Ok(sink.len())
 }
 
@@ -485,7 +531,7 @@ pub(crate) fn take_ready(caller: Caller, sink: &mut Sink, budget: usize) -> Resu
     let n = unsafe { raw::epoll_wait(caller.kq, at, room as c_int, 0) }?;
     // SAFETY: the kernel has filled the first `n`.
     let events = unsafe { std::slice::from_raw_parts(at.cast_const(), n) };
-    sink.within(budget, |sink| deliver(&caller, begun, events, sink))
+    sink.within(budget, |sink| deliver(&caller, begun, Tally::Nothing, events, sink))
 }
 
 /// Hands the kernel's events, fetched by a wait that began at `begun`, to the knotes that they are for.
@@ -493,15 +539,17 @@ pub(crate) fn take_ready(caller: Caller, sink: &mut Sink, budget: usize) -> Resu
 fn deliver(
     caller: &Caller,
     begun: Begun,
+    tally: Tally,
     events: &[libc::epoll_event],
     sink: &mut Sink,
 ) -> Result<()> {
     let queue = caller.queue;
     if queue.rules() == Rules::Epoll {
+        count_alone(queue, tally);
         return both_rules::deliver(*caller, events, sink);
     }
     let had = sink.len();
-    queue.with_knotes(caller.life, |knotes| {
+    queue.with_knotes(caller.life, tally == Tally::Sleep, |knotes| {
         let mut aside = Aside { soft: events.is_empty(), strays: 0 };
         // Since they were fetched, another thread has changed what the kernel was not told of.
         let stale = knotes.descriptors.unsent != begun.unsent;
@@ -524,6 +572,7 @@ fn deliver(
         if aside.is_any() || knotes.soft.has_forced() {
             knotes.see_to(aside, begun.served, queue, sink);
         }
+        count_locked(&queue.counters.waits, u64::from(tally == Tally::Look));
         count_locked(&queue.counters.events, (sink.len() - had) as u64);
     })
 }

@@ -17,7 +17,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 
 use nix::errno::Errno;
 
-use crate::counters::{Counters, Live};
+use crate::counters::{Counters, Live, count};
 use crate::sets::wait::about_now;
 
 use super::aio;
@@ -68,7 +68,10 @@ pub(crate) struct Queue {
     epoll_rules: AtomicBool,
     /// See [`private`].
     pub(crate) held: Held,
+    /// `waits` are those that did not sleep; the handshake counts sleeps.
     pub(crate) counters: Live,
+    /// Sleeps that are no wait of this life's: those of earlier lives, and the second and more of a wait.
+    uncounted: AtomicU64,
     /// Epoll's rules: what is registered, by number. Bookkeeping: the kernel has the truth.
     pub(crate) interests: FdTable<Interest>,
     /// Epoll's rules: the nested queue of kevent()'s knotes, or -1.
@@ -180,6 +183,7 @@ impl Queue {
             epoll_rules: AtomicBool::new(false),
             held: Held::new(),
             counters: Live::new(),
+            uncounted: AtomicU64::new(0),
             interests: FdTable::new(),
             inner: AtomicI32::new(-1),
             to_see: AtomicU8::new(0),
@@ -213,11 +217,13 @@ impl Queue {
     #[inline(always)]
     pub(crate) fn knotes(&self, life: u32) -> Result<Locked<'_>> {
         let inside = closes::enter();
-        if inside.was { Err(Errno::EDEADLK) } else { self.knotes_inside(life, inside) }
+        if inside.was { Err(Errno::EDEADLK) } else { self.knotes_inside(life, inside, false) }
     }
 
-    /// Works on the [`knotes`](Self::knotes). If that panics they stay locked, so the process must end.
-    /// (So nothing has to be dropped on the way, and what is locked can lie in registers.)
+    /// Works on the [`knotes`](Self::knotes); `wakes`: this thread has slept in the queue, which is over,
+    /// whatever this returns. If the work panics they stay
+    /// locked, so the process must end. (So nothing has to be dropped on the way, and what is locked can
+    /// lie in registers.)
     ///
     /// # Errors
     /// As there.
@@ -225,9 +231,14 @@ impl Queue {
     pub(crate) fn with_knotes<R>(
         &self,
         life: u32,
+        wakes: bool,
         work: impl FnOnce(&mut QueueKnotes) -> R,
     ) -> Result<R> {
-        let mut locked = ManuallyDrop::new(self.knotes(life)?);
+        let inside = closes::enter();
+        if inside.was {
+            return Err(Errno::EDEADLK);
+        }
+        let mut locked = ManuallyDrop::new(self.knotes_inside(life, inside, wakes)?);
         let done = work(&mut locked);
         // SAFETY: it is neither used again nor dropped.
         unsafe { locked.unlock() };
@@ -236,12 +247,16 @@ impl Queue {
 
     /// As [`knotes`](Self::knotes), for a thread that counts as in a queue, but has none locked.
     pub(crate) fn knotes_anyway(&self, life: u32) -> Result<Locked<'_>> {
-        self.knotes_inside(life, closes::enter())
+        self.knotes_inside(life, closes::enter(), false)
     }
 
     #[inline(always)]
-    fn knotes_inside(&self, life: u32, inside: Inside) -> Result<Locked<'_>> {
-        let mut locked = self.guarded(self.lock(), inside).ok_or(Errno::EBADF)?;
+    fn knotes_inside(&self, life: u32, inside: Inside, wakes: bool) -> Result<Locked<'_>> {
+        let guard = self.lock();
+        if wakes {
+            self.handshake.wake();
+        }
+        let mut locked = self.guarded(guard, inside).ok_or(Errno::EBADF)?;
         if self.life() != life {
             return Err(Errno::EBADF);
         }
@@ -287,8 +302,9 @@ impl Queue {
     }
 
     /// Runs a wait that may sleep, unless the queue was closed since the caller knew it: from here on
-    /// closing it wakes the caller. Nor does it wait while something is held back.
-    #[inline]
+    /// closing it wakes the caller. Nor does it wait while something is held back. It counts as a wait,
+    /// and until it has [woken](Self::wake) as a sleeper.
+    #[inline(always)]
     pub(crate) fn sleep<R: Default>(
         &self,
         life: u32,
@@ -296,6 +312,44 @@ impl Queue {
     ) -> Result<R> {
         let wait = || if self.held.is_any() { Ok(R::default()) } else { wait() };
         self.handshake.sleep(life, wait).unwrap_or(Err(Errno::EBADF))
+    }
+
+    /// A sleep after which the knotes are not looked at is over.
+    #[cold]
+    pub(crate) fn wake(&self) {
+        let inside = closes::enter();
+        let guard = self.lock();
+        self.handshake.wake();
+        drop(guard);
+        closes::leave(&inside);
+    }
+
+    /// A sleep was part of a wait that is counted.
+    #[cold]
+    pub(crate) fn uncount_sleep(&self) {
+        self.uncounted.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Counts a wait that did not sleep, and after which the knotes are not looked at.
+    #[cold]
+    pub(crate) fn count_look(&self) {
+        let inside = closes::enter();
+        let guard = self.lock();
+        count(&self.counters.waits, 1);
+        drop(guard);
+        closes::leave(&inside);
+    }
+
+    /// What it did so far.
+    pub(crate) fn counted(&self) -> Counters {
+        self.with_sleeps(self.counters.snapshot())
+    }
+
+    /// Each wait that slept is counted there.
+    fn with_sleeps(&self, mut counters: Counters) -> Counters {
+        let sleeps = self.handshake.sleeps().wrapping_sub(self.uncounted.load(Ordering::Relaxed));
+        counters.waits = counters.waits.wrapping_add(sleeps);
+        counters
     }
 
     /// Whether this process opened it, and did not inherit it.
@@ -400,6 +454,7 @@ pub(crate) fn open(fd: RawFd, rules: Rules, private: bool) -> Option<&'static Qu
     queue.to_see.store(0, Ordering::Relaxed);
     queue.has_requests.store(false, Ordering::Relaxed);
     queue.counters.take();
+    queue.uncounted.store(queue.handshake.sleeps(), Ordering::Relaxed);
     queue.counters.queues.store(1, Ordering::Relaxed);
     if rules == Rules::Kqueue {
         closes::watch(fd);
@@ -475,7 +530,7 @@ fn let_go(fd: RawFd, still_open: bool) {
         put_away(knotes);
     }
     both_rules::drop_inner(queue, fd);
-    let mut counted = queue.counters.take();
+    let mut counted = queue.with_sleeps(queue.counters.take());
     counted.queues = 0;
     counted.knotes = 0;
     CLOSED.add(counted);
@@ -501,11 +556,11 @@ pub(crate) fn forget_closed_counters() {
 /// What all queues of this process did so far.
 pub fn counters() -> Counters {
     let mut sum = CLOSED.snapshot();
-    all().for_each(|queue| sum += queue.counters.snapshot());
+    all().for_each(|queue| sum += queue.counted());
     sum
 }
 
 /// What the queue at `fd` did so far; None where there is none.
 pub fn counters_of(fd: RawFd) -> Option<Counters> {
-    find(fd).map(|queue| queue.counters.snapshot())
+    find(fd).map(Queue::counted)
 }

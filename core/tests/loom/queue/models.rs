@@ -47,6 +47,51 @@ fn nobody_sleeps_on_in_a_closed_queue() {
     });
 }
 
+#[test]
+fn a_sleeper_is_not_missed_for_another_that_wakes() {
+    loom::model(|| {
+        let queue = Arc::new((Handshake::new(), Set::default(), Mutex::new(())));
+        queue.0.open();
+        let life = queue.0.life();
+        let sleeper = thread::spawn({
+            let queue = Arc::clone(&queue);
+            move || queue.0.sleep(life, || queue.1.wait()).is_some()
+        });
+        let other = thread::spawn({
+            let queue = Arc::clone(&queue);
+            move || {
+                let _ = queue.0.sleep(life, || ());
+                let _lock = queue.2.lock().unwrap();
+                queue.0.wake();
+            }
+        });
+        if queue.0.close() {
+            queue.1.sound();
+        }
+        let _ = (sleeper.join().unwrap(), other.join().unwrap());
+    });
+}
+
+#[test]
+fn who_has_woken_is_no_sleeper() {
+    loom::model(|| {
+        let queue = Arc::new((Handshake::new(), Mutex::new(())));
+        queue.0.open();
+        let life = queue.0.life();
+        let threads = [(); 2].map(|()| {
+            let queue = Arc::clone(&queue);
+            thread::spawn(move || {
+                let _ = queue.0.sleep(life, || ());
+                let _lock = queue.1.lock().unwrap();
+                queue.0.wake();
+            })
+        });
+        threads.into_iter().for_each(|thread| thread.join().unwrap());
+        assert!(!queue.0.has_sleepers());
+        assert_eq!(queue.0.sleeps(), 2);
+    });
+}
+
 /// A private queue: who leaves the bell alone, and who goes to sleep.
 #[test]
 fn what_is_held_back_is_seen_before_a_sleep_or_sent() {
