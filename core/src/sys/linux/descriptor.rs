@@ -16,7 +16,7 @@ use crate::event::{EvFlags, EventFilter, KEvent};
 use crate::stats::KnoteInfo;
 
 use super::data::Kind;
-use super::knote::{HUSHED, Knote, Knotes, ONCE, State};
+use super::knote::{HUSHED, Knote, Knotes, ONCE, Registration, State};
 use super::lanes::{LANES, Lanes};
 use super::low_water::LowWater;
 use super::raw::{self, Result};
@@ -77,7 +77,7 @@ impl Descriptors {
         let fd = RawFd::try_from(change.ident).map_err(|_| Errno::EBADF)?;
         let has = |flag: EvFlags| change.flags & flag.bits() != 0;
         self.dead = Knotes::default();
-        if self.lanes.lost().next().is_some() {
+        if self.lanes.are_nested() && self.lanes.lost().next().is_some() {
             self.mend();
         }
         if fd as usize >= self.lists.len() + NEAR {
@@ -122,7 +122,7 @@ impl Descriptors {
         }
         // A ghost's registration serves its filter again.
         let ghost = self.list(fd).take(|k| k.filter == filter && k.state == State::Ghost);
-        let inherited = match ghost {
+        let ghost = match ghost {
             Some(ghost) if ghost.is_alone() != alone => {
                 match self.drop_registration(fd, &ghost) {
                     // It was of a file that is gone from this number, and the others too.
@@ -133,25 +133,25 @@ impl Descriptors {
             }
             other => other,
         };
-        let lane = match &inherited {
-            Some(ghost) => ghost.lane,
-            None => self.free_lane(fd, alone),
-        };
-        let mut knote = Knote::new(filter, change, lane);
-        match &inherited {
-            Some(ghost) => {
-                (knote.armed, knote.token, knote.kind) = (ghost.armed, ghost.token, ghost.kind)
+        let inherited = ghost.is_some();
+        let first = !inherited && self.list(fd).is_empty();
+        let knote = match ghost {
+            Some(mut ghost) => {
+                ghost.begin(change);
+                ghost
             }
             None => {
+                let lane = self.free_lane(fd, alone);
+                let mut knote = Knote::new(filter, change, lane);
                 if let Some(shares) = self.list(fd).iter().find(|k| k.lane == lane) {
                     (knote.armed, knote.token) = (shares.armed, shares.token);
                 }
+                knote
             }
-        }
-        let first = self.list(fd).is_empty() && inherited.is_none();
+        };
+        let lane = knote.lane;
         self.list(fd).push(knote);
-        let mut done =
-            self.sync(fd, lane, Sync { first, fresh: inherited.is_some() || first, ask: true });
+        let mut done = self.sync(fd, lane, Sync { first, fresh: inherited || first, ask: true });
         if matches!(done, Err(Errno::ENOENT | Errno::EBADF | Errno::EPERM)) && !first {
             // What stood in our list was of a file that is gone from this number.
             let knote = self.list(fd).take(|k| k.filter == filter);
@@ -257,11 +257,8 @@ impl Descriptors {
 
     /// Brings the kernel's registration of a lane to what its knotes want.
     fn sync(&mut self, fd: RawFd, lane: u8, how: Sync) -> Result<()> {
-        let list = &self.lists[fd as usize];
-        let (have, want) = (list.armed(lane), list.wanted(lane, self.hold));
-        let edge = list.is_edge(lane);
-        let other = list.iter().find(|k| k.lane != lane && k.armed != 0).map(|k| k.lane);
-        let mut token = list.iter().find(|k| k.lane == lane).map_or(0, |k| k.token);
+        let found = self.lists[fd as usize].registration(lane, self.hold);
+        let Registration { have, want, mut token, edge, other } = found;
         if how.fresh || have == 0 {
             self.last_token = self.last_token.wrapping_add(1);
             token = self.last_token;
@@ -372,13 +369,16 @@ impl Descriptors {
         if did.contains(Did::LOW) {
             self.low_water.hold(self.lanes.set(0), fd);
         }
-        let list = &self.lists[fd as usize];
-        let (armed, edge) = (list.armed(lane), list.is_edge(lane));
-        let reported = did.contains(Did::REPORTED);
+        let found = self.lists[fd as usize].registration(lane, true);
+        let (armed, edge, reported) = (found.have, found.edge, did.contains(Did::REPORTED));
         let mut done = Ok(());
         if did.contains(Did::FIRED) {
-            done = self.after_firing(fd, lane, armed);
-        } else if !reported && !edge && self.lists[fd as usize].wanted(lane, true) == 0 {
+            // If it was the only one of its lane that reported, the kernel has disarmed it: that is how
+            // it stays until it is enabled, or added, again.
+            if armed & ONCE == 0 || found.want != 0 {
+                done = self.after_firing(fd, lane, armed);
+            }
+        } else if !reported && !edge && found.want == 0 {
             // Nobody is enabled: it was left armed (or disarmed itself just now). Disarmed by the next
             // event, which comes at once.
             if armed & ONCE == 0 {
@@ -429,12 +429,6 @@ impl Descriptors {
 
     /// Knotes of a lane fired that report once: takes away what they no longer want.
     fn after_firing(&mut self, fd: RawFd, lane: u8, armed: u16) -> Result<()> {
-        let list = &self.lists[fd as usize];
-        if armed & ONCE != 0 && list.iter().all(|k| k.lane != lane || k.state != State::Enabled) {
-            // It was the only one of its lane that reported, and the kernel has disarmed it: that is
-            // how it stays until it is enabled, or added, again.
-            return Ok(());
-        }
         while let Some(ghost) = self.list(fd).take(|k| k.lane == lane && k.state == State::Ghost) {
             self.drop_registration(fd, &ghost)?;
         }

@@ -59,8 +59,42 @@ pub(crate) enum State {
     Ghost,
 }
 
+/// A lane's registration: what it asks of the kernel, and what it should.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Registration {
+    /// As [`Knote::armed`]; 0 where there is none.
+    pub(crate) have: u16,
+    /// What it should ask for; 0 where no knote of the lane reports.
+    pub(crate) want: u16,
+    /// See [`Knote::token`].
+    pub(crate) token: u32,
+    /// It is an edge knote's.
+    pub(crate) edge: bool,
+    /// Another lane in which the descriptor is registered.
+    pub(crate) other: Option<u8>,
+}
+
 impl Knote {
     pub(crate) fn new(filter: EventFilter, change: &KEvent, lane: u8) -> Box<Self> {
+        let mut knote = Box::new(Self {
+            next: None,
+            udata: 0,
+            data: 0,
+            token: 0,
+            fflags: 0,
+            armed: 0,
+            flags: 0,
+            filter,
+            lane,
+            state: State::Ghost,
+            kind: Kind::Unknown,
+        });
+        knote.begin(change);
+        knote
+    }
+
+    /// Is what the change asks for; a ghost's registration serves it.
+    pub(crate) fn begin(&mut self, change: &KEvent) {
         const ORDERS: EvFlags = EvFlags::EV_ADD
             .union(EvFlags::EV_DELETE)
             .union(EvFlags::EV_ENABLE)
@@ -68,19 +102,11 @@ impl Knote {
             .union(EvFlags::EV_KEEPUDATA)
             .union(EvFlags::EV_FORCEONESHOT);
         let disabled = change.flags & EvFlags::EV_DISABLE.bits() != 0;
-        Box::new(Self {
-            next: None,
-            udata: change.udata,
-            data: change.data,
-            token: 0,
-            fflags: change.fflags,
-            armed: 0,
-            flags: change.flags & !ORDERS.bits(),
-            filter,
-            lane,
-            state: if disabled { State::Disabled } else { State::Enabled },
-            kind: Kind::Unknown,
-        })
+        self.udata = change.udata;
+        self.data = change.data;
+        self.fflags = change.fflags;
+        self.flags = change.flags & !ORDERS.bits();
+        self.state = if disabled { State::Disabled } else { State::Enabled };
     }
 
     pub(crate) fn has(&self, flag: EvFlags) -> bool {
@@ -124,6 +150,13 @@ impl Knote {
     /// May have room, but less than its mark.
     pub(crate) fn is_low(&self) -> bool {
         self.filter == EventFilter::EVFILT_WRITE && self.has_low_water()
+    }
+
+    /// Whether the kernel is to disarm its registration, if it is the only one that reports there.
+    fn is_disarmed_once(&self, lasting: bool) -> bool {
+        self.has(EvFlags::EV_ONESHOT | EvFlags::EV_DISPATCH)
+            && !self.is_exclusive()
+            && !(lasting && !self.is_alone() && !self.has(EvFlags::EV_ONESHOT))
     }
 
     pub(crate) fn next_mut(&mut self) -> Option<&mut Self> {
@@ -211,24 +244,33 @@ impl Knotes {
         self.iter().find(|k| k.lane == lane).map_or(0, |k| k.armed)
     }
 
-    /// What the registration of a lane should ask for; 0 where no knote of it reports. `lasting`: a
-    /// level EV_DISPATCH knote stays armed when it has reported.
-    pub(crate) fn wanted(&self, lane: u8, lasting: bool) -> u16 {
-        let enabled = || self.iter().filter(|k| k.lane == lane && k.state == State::Enabled);
-        let mut bits = enabled().fold(0, |bits, knote| bits | knote.interest());
-        if let (Some(only), None) = (enabled().next(), enabled().nth(1))
-            && only.has(EvFlags::EV_ONESHOT | EvFlags::EV_DISPATCH)
-            && !only.is_exclusive()
-            && !(lasting && !only.is_alone() && !only.has(EvFlags::EV_ONESHOT))
-        {
-            bits |= ONCE;
+    /// A lane's registration. `lasting`: a level EV_DISPATCH knote stays armed when it has reported.
+    pub(crate) fn registration(&self, lane: u8, lasting: bool) -> Registration {
+        let (mut found, mut enabled, mut once) = (Registration::default(), 0, false);
+        for knote in self.iter() {
+            if knote.lane != lane {
+                if knote.armed != 0 {
+                    found.other = found.other.or(Some(knote.lane));
+                }
+                continue;
+            }
+            (found.have, found.token) = (knote.armed, knote.token);
+            found.edge |= knote.is_edge();
+            if knote.state == State::Enabled {
+                enabled += 1;
+                found.want |= knote.interest();
+                once = knote.is_disarmed_once(lasting);
+            }
         }
-        bits
+        if enabled == 1 && once {
+            found.want |= ONCE;
+        }
+        found
     }
 
-    /// Whether a lane has an edge knote.
-    pub(crate) fn is_edge(&self, lane: u8) -> bool {
-        self.iter().any(|k| k.lane == lane && k.is_edge())
+    /// What the registration of a lane should ask for; 0 where no knote of it reports.
+    pub(crate) fn wanted(&self, lane: u8, lasting: bool) -> u16 {
+        self.registration(lane, lasting).want
     }
 
     /// Whether a lane's registration is one knote's alone.

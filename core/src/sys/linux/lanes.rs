@@ -32,12 +32,14 @@ pub(crate) struct Lanes {
     kq: RawFd,
     /// Lanes 1 and up.
     nested: [Option<Registered>; LANES - 1],
+    /// There is one at least.
+    are_nested: bool,
     park: Option<KnownSet>,
 }
 
 impl Lanes {
     pub(crate) fn new(kq: RawFd) -> Self {
-        Self { kq, nested: [None, None, None], park: None }
+        Self { kq, nested: [None, None, None], are_nested: false, park: None }
     }
 
     /// The queue has another number from here on.
@@ -72,8 +74,15 @@ impl Lanes {
     fn make(&mut self, lane: u8) -> Result<RawFd> {
         if self.set(lane) < 0 {
             self.nested[usize::from(lane) - 1] = Some(self.another(lane)?);
+            self.are_nested = true;
         }
         Ok(self.set(lane))
+    }
+
+    /// Whether there are lanes but the first.
+    #[inline]
+    pub(crate) fn are_nested(&self) -> bool {
+        self.are_nested
     }
 
     /// The nested lanes whose sets the program has closed.

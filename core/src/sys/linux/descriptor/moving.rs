@@ -8,7 +8,7 @@ use nix::errno::Errno;
 
 use super::Descriptors;
 use crate::sys::linux::knote::State;
-use crate::sys::linux::lanes::{self, LANES};
+use crate::sys::linux::lanes;
 use crate::sys::linux::raw::{self, Result};
 
 /// A registration of the old set, and what it is in the new one.
@@ -77,7 +77,7 @@ impl Descriptors {
 
     /// Whether there are descriptors of our own that must be there for events to come.
     pub(crate) fn has_own(&self) -> bool {
-        self.low_water.is_there() || (1..LANES as u8).any(|lane| self.lanes.set(lane) >= 0)
+        self.low_water.is_there() || self.lanes.are_nested()
     }
 
     /// Makes anew what the program has closed: some close every number that they find.
