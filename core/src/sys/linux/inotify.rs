@@ -416,6 +416,12 @@ impl Inotify {
         }
     }
 
+    /// Whether something was read that is to be handed to the knotes.
+    #[inline]
+    pub(crate) fn has_told(&self) -> bool {
+        !self.names.is_empty() || !self.inbox.is_empty()
+    }
+
     /// The first of the names that were read and are to be handed to the knotes.
     pub(crate) fn take_name(&mut self) -> Option<(Key, Entry)> {
         self.names.pop_front()

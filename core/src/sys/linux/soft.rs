@@ -55,6 +55,24 @@ impl SoftKnote {
         }
     }
 
+    fn modify(&mut self, key: Key, change: &KEvent, shared: &mut Shared) -> Result<()> {
+        let has = |flag: EvFlags| change.flags & flag.bits() != 0;
+        self.source.touch(key, self.flags, change, shared)?;
+        if !has(EvFlags::EV_KEEPUDATA) {
+            self.udata = change.udata;
+        }
+        if has(EvFlags::EV_ENABLE) {
+            self.disabled = false;
+        } else if has(EvFlags::EV_DISABLE) {
+            self.disabled = true;
+        }
+        if has(EvFlags::EV_FORCEONESHOT) {
+            self.flags |= EvFlags::EV_ONESHOT.bits();
+            self.forced = true;
+        }
+        Ok(())
+    }
+
     /// Puts it into the line. The report that follows announces it.
     fn activate(&mut self, key: Key, line: &mut VecDeque<Key>) {
         if !self.active && !self.disabled {
@@ -194,28 +212,45 @@ impl Soft {
     pub(crate) fn change(&mut self, filter: EventFilter, change: &KEvent) -> Result<()> {
         let key = (filter, change.ident);
         let has = |flag: EvFlags| change.flags & flag.bits() != 0;
-        let mut done = Ok(());
         self.collect_done();
-        if !self.holds(key) {
-            if !has(EvFlags::EV_ADD) {
-                if OF_DESCRIPTORS.contains(&filter) {
-                    raw::fcntl(descriptor(key)?, F_GETFD, 0)?;
+        let done = match self.knotes.get_mut(&key) {
+            Some(knote) if !knote.source.is_stale(key) => {
+                if has(EvFlags::EV_DELETE) {
+                    self.remove(key);
+                    Ok(())
+                } else {
+                    knote.modify(key, change, &mut self.shared)?;
+                    let done = knote.settle(key, &mut self.line, &mut self.shared);
+                    self.read_inbox();
+                    done
                 }
-                return Err(Errno::ENOENT);
             }
-            self.attach(key, change)?;
-            done = self.settle(key);
-            if done.is_err() {
-                self.remove(key);
+            stale => {
+                if stale.is_some() {
+                    self.close(change.ident);
+                }
+                if !has(EvFlags::EV_ADD) {
+                    if OF_DESCRIPTORS.contains(&filter) {
+                        raw::fcntl(descriptor(key)?, F_GETFD, 0)?;
+                    }
+                    return Err(Errno::ENOENT);
+                }
+                self.attach(key, change)?;
+                let done = self.settle(key);
+                if done.is_err() {
+                    self.remove(key);
+                }
+                done
             }
-        } else if has(EvFlags::EV_DELETE) {
-            self.remove(key);
-        } else {
-            self.modify(key, change)?;
-            done = self.settle(key);
-        }
+        };
         self.announce();
         done
+    }
+
+    /// Whether any knote here has a descriptor for its ident.
+    #[inline]
+    pub(crate) fn has_of_descriptors(&self) -> bool {
+        self.of_descriptors > 0
     }
 
     /// Whether the knote is here. Looks whether its descriptor was closed, where it has one.
@@ -267,25 +302,6 @@ impl Soft {
         self.line.reserve(self.knotes.len().saturating_sub(self.line.len()));
     }
 
-    fn modify(&mut self, key: Key, change: &KEvent) -> Result<()> {
-        let has = |flag: EvFlags| change.flags & flag.bits() != 0;
-        let Some(knote) = self.knotes.get_mut(&key) else { return Ok(()) };
-        knote.source.touch(key, knote.flags, change, &mut self.shared)?;
-        if !has(EvFlags::EV_KEEPUDATA) {
-            knote.udata = change.udata;
-        }
-        if has(EvFlags::EV_ENABLE) {
-            knote.disabled = false;
-        } else if has(EvFlags::EV_DISABLE) {
-            knote.disabled = true;
-        }
-        if has(EvFlags::EV_FORCEONESHOT) {
-            knote.flags |= EvFlags::EV_ONESHOT.bits();
-            knote.forced = true;
-        }
-        Ok(())
-    }
-
     fn settle(&mut self, key: Key) -> Result<()> {
         let Some(knote) = self.knotes.get_mut(&key) else { return Ok(()) };
         let done = knote.settle(key, &mut self.line, &mut self.shared);
@@ -319,6 +335,12 @@ impl Soft {
         self.spilt.push_back(event);
         self.announce();
         Ok(())
+    }
+
+    /// Whether there are such, or descriptors' knotes to be reported whatever their condition.
+    #[inline]
+    pub(crate) fn has_others_in_line(&self) -> bool {
+        !self.spilt.is_empty() || !self.forced.is_empty()
     }
 
     /// The next event that found no room before.
@@ -415,8 +437,11 @@ impl Soft {
     /// Looks for what is due without having been told: a thread that was told may wait for our lock,
     /// and a level knote is for every scan.
     pub(crate) fn look(&mut self) {
-        self.collect_due(false, false);
-        self.collect_due(true, false);
+        for realtime in [false, true] {
+            if self.shared.clock(realtime).has_waiting() {
+                self.collect_due(realtime, false);
+            }
+        }
         self.collect_done();
     }
 
@@ -429,7 +454,14 @@ impl Soft {
     }
 
     /// Hands what inotify told to the knotes.
+    #[inline]
     fn read_inbox(&mut self) {
+        if self.shared.inotify.has_told() {
+            self.hand_out();
+        }
+    }
+
+    fn hand_out(&mut self) {
         while let Some((key, entry)) = self.shared.inotify.take_name() {
             let entries = self.knotes.get_mut(&key).and_then(|knote| knote.source.entries());
             if let Some(entries) = entries {

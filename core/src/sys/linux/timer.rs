@@ -153,6 +153,12 @@ impl Clock {
         }
     }
 
+    /// Whether there are timers that wait.
+    #[inline]
+    pub(crate) fn has_waiting(&self) -> bool {
+        !self.waiting.is_empty()
+    }
+
     /// The timers whose time has come, first deadline first; they wait no more. `fired`: the
     /// timerfd said so, and has to be set anew to become unreadable.
     pub(crate) fn expire(&mut self, kq: RawFd, fired: bool) -> Vec<usize> {

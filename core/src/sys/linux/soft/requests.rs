@@ -62,7 +62,14 @@ impl Soft {
     }
 
     /// Looks at what is done, and tells the knotes.
+    #[inline]
     pub(crate) fn collect_done(&mut self) {
+        if self.shared.aio.is_some() {
+            self.collect_requests();
+        }
+    }
+
+    fn collect_requests(&mut self) {
         let Some(aio) = &mut self.shared.aio else { return };
         aio.collect();
         for told in aio.take_told() {
