@@ -28,6 +28,22 @@ struct Failed;
 /// As for [`Waiting::end`].
 #[inline]
 unsafe fn end(waiting: Waiting, events: *mut epoll_event, maxevents: c_int, ready: usize) -> usize {
+    if waiting.end_plainly(ready) {
+        return ready;
+    }
+    // SAFETY: the caller's promise.
+    unsafe { end_guarded(waiting, events, maxevents, ready) }
+}
+
+/// # Safety
+/// As for [`Waiting::end`].
+#[cold]
+unsafe fn end_guarded(
+    waiting: Waiting,
+    events: *mut epoll_event,
+    maxevents: c_int,
+    ready: usize,
+) -> usize {
     // SAFETY: the caller's promise.
     attempt(|| Ok(unsafe { waiting.end(events, maxevents, ready) })).unwrap_or(ready)
 }

@@ -22,6 +22,12 @@ use super::registered;
 use super::report::report;
 use super::sink::Sink;
 
+/// Whether there is no nested queue.
+#[inline]
+pub(crate) fn has_none(queue: &Queue) -> bool {
+    queue.inner.load(Ordering::Acquire) < 0
+}
+
 /// The nested queue, if there is one.
 #[inline]
 pub(crate) fn inner(queue: &Queue) -> Option<Caller> {

@@ -97,7 +97,11 @@ fn note_change(queue: &Queue, fd: RawFd, event: Option<epoll_event>) {
         interest.events.store(event.events, Ordering::Relaxed);
         interest.data.store(event.u64, Ordering::Relaxed);
     }
-    if interest.registered.swap(event.is_some(), Ordering::Relaxed) != event.is_some() {
+    // (First without an instruction that locks the bus: mostly it is as it was.)
+    let is = event.is_some();
+    if interest.registered.load(Ordering::Relaxed) != is
+        && interest.registered.swap(is, Ordering::Relaxed) != is
+    {
         match event {
             Some(_) => count(&queue.counters.knotes, 1),
             None => uncount(&queue.counters.knotes, 1),
@@ -160,6 +164,19 @@ impl Waiting {
         self.queue.is_some_and(|queue| both_rules::inner(queue).is_some())
     }
 
+    /// The second half of [`epoll_wait`] where nothing is to be done but to count the `ready` events:
+    /// no knotes of kevent() are on the same descriptor. False: it is to be [ended](Waiting::end).
+    #[inline]
+    pub fn end_plainly(self, ready: usize) -> bool {
+        match self.queue {
+            Some(queue) if both_rules::has_none(queue) => {
+                count(&queue.counters.events, ready as u64);
+                true
+            }
+            _ => false,
+        }
+    }
+
     /// The second half of [`epoll_wait`], where it did not fail: `ready` events are in `events`.
     /// Returns how many there are when knotes of kevent() on the same descriptor have been put in.
     ///
@@ -167,6 +184,20 @@ impl Waiting {
     /// `events` has room for `maxevents` events, and the kernel has just filled the first `ready`.
     #[inline]
     pub unsafe fn end(self, events: *mut epoll_event, maxevents: c_int, ready: usize) -> usize {
+        if self.end_plainly(ready) {
+            return ready;
+        }
+        // SAFETY: the caller's promise.
+        unsafe { self.end_with_knotes(events, maxevents, ready) }
+    }
+
+    #[cold]
+    unsafe fn end_with_knotes(
+        self,
+        events: *mut epoll_event,
+        maxevents: c_int,
+        ready: usize,
+    ) -> usize {
         let Some(queue) = self.queue else {
             adopt(self.epfd, ready);
             return ready;

@@ -34,6 +34,7 @@ use super::strays::Strays;
 use closes::Inside;
 use handshake::Handshake;
 
+mod by_number;
 pub(crate) mod closes;
 pub(crate) mod duplicates;
 pub(crate) mod handlers;
@@ -169,7 +170,6 @@ impl DerefMut for Locked<'_> {
     }
 }
 
-static QUEUES: FdTable<AtomicPtr<Queue>> = FdTable::new();
 /// The newest object; the others follow by [`Queue::older`].
 static NEWEST: AtomicPtr<Queue> = AtomicPtr::new(null_mut());
 /// What queues that are closed now had counted.
@@ -421,6 +421,7 @@ impl Queue {
         must
     }
 
+    #[inline]
     fn is_open(&self) -> bool {
         self.life() % 2 == 1
     }
@@ -429,9 +430,7 @@ impl Queue {
 /// The open queue at a number, if this process knows one.
 #[inline]
 pub(crate) fn find(fd: RawFd) -> Option<&'static Queue> {
-    let queue = QUEUES.get(fd)?.load(Ordering::Acquire);
-    // SAFETY: the table holds null or a queue leaked by `open`.
-    let queue = unsafe { queue.as_ref() }?;
+    let queue = by_number::get(fd)?;
     (queue.is_of_this_process() && queue.is_open()).then_some(queue)
 }
 
@@ -440,10 +439,11 @@ pub(crate) fn find(fd: RawFd) -> Option<&'static Queue> {
 pub(crate) fn open(fd: RawFd, rules: Rules, private: bool) -> Option<&'static Queue> {
     let_go(fd, false);
     unseen::look_for_some();
-    let cell = QUEUES.entry(fd)?;
+    if !by_number::has_room_for(fd) {
+        return None;
+    }
     let generation = fork::generation();
-    // SAFETY: as in `find`.
-    let mut queue = unsafe { cell.load(Ordering::Acquire).as_ref() };
+    let mut queue = by_number::get(fd);
     // The object that our parent left here may be locked for ever by a thread that we have not got.
     queue = queue.filter(|q| q.generation.load(Ordering::Relaxed) == generation && !q.is_open());
     let queue = queue.unwrap_or_else(make);
@@ -463,7 +463,7 @@ pub(crate) fn open(fd: RawFd, rules: Rules, private: bool) -> Option<&'static Qu
     }
     queue.numbers.store(1, Ordering::Relaxed);
     queue.handshake.open();
-    cell.store(std::ptr::from_ref(queue).cast_mut(), Ordering::Release);
+    by_number::set(fd, Some(queue));
     Some(queue)
 }
 
@@ -494,11 +494,9 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Queue> {
 
 /// Calls `f` with each number that is known to be an open queue's, in order.
 pub(crate) fn each(mut f: impl FnMut(RawFd, &'static Queue)) {
-    QUEUES.for_each(|fd, _| {
-        if let Some(queue) = find(fd) {
-            f(fd, queue);
-        }
-    });
+    by_number::all()
+        .filter_map(|(fd, _)| find(fd).map(|queue| (fd, queue)))
+        .for_each(|(fd, q)| f(fd, q));
 }
 
 /// The number of a queue is about to be closed. With its last number the queue is no more, and who

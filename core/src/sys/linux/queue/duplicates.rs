@@ -9,10 +9,9 @@
 //! there before Linux 6.10. To look at each dup would take a hook on fcntl, which is variadic.)
 
 use std::os::fd::RawFd;
-use std::ptr::null_mut;
 use std::sync::atomic::Ordering;
 
-use super::{QUEUES, Queue, QueueKnotes, Rules, all, closes};
+use super::{Queue, QueueKnotes, Rules, all, by_number, closes};
 use crate::sys::linux::raw;
 
 /// The queue that an unknown number stands for, if it is one under kqueue's rules.
@@ -25,7 +24,9 @@ pub(crate) fn find(fd: RawFd) -> Option<&'static Queue> {
         let Ok(mut knotes) = queue.knotes(queue.life()) else { continue };
         if knotes.soft.is_set(fd) == Ok(true) {
             knotes.renew(fd).ok()?;
-            QUEUES.entry(fd)?.store(std::ptr::from_ref(queue).cast_mut(), Ordering::Release);
+            if !by_number::set(fd, Some(queue)) {
+                return None;
+            }
             queue.numbers.fetch_add(1, Ordering::Relaxed);
             closes::watch(fd);
             return Some(queue);
@@ -48,9 +49,7 @@ pub(super) fn leave(queue: &Queue, fd: RawFd) -> bool {
         return false;
     }
     queue.numbers.fetch_sub(1, Ordering::Relaxed);
-    if let Some(cell) = QUEUES.get(fd) {
-        cell.store(null_mut(), Ordering::Release);
-    }
+    by_number::set(fd, None);
     if knotes.descriptors.lanes.set(0) == fd
         && let Some(&other) = numbers(queue).first()
     {
@@ -61,13 +60,8 @@ pub(super) fn leave(queue: &Queue, fd: RawFd) -> bool {
 
 /// The numbers that are known to be a queue's.
 pub(crate) fn numbers(queue: &Queue) -> Vec<RawFd> {
-    let mut numbers = Vec::new();
-    QUEUES.for_each(|fd, cell| {
-        if std::ptr::eq(cell.load(Ordering::Acquire), queue) {
-            numbers.push(fd);
-        }
-    });
-    numbers
+    let mine = |(_, of): &(RawFd, &Queue)| std::ptr::eq(*of, queue);
+    by_number::all().filter(mine).map(|(fd, _)| fd).collect()
 }
 
 impl QueueKnotes {
