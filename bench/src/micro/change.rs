@@ -83,15 +83,21 @@ impl Primitive for Change {
     }
 
     fn floors<'a>(&'a self, api: EpollApi) -> Result<Vec<(Of, Lane<'a>)>> {
-        let (least, counted) = (Least::new(api)?, Counted::new(api)?);
         let events = libc::EPOLLIN as u32;
-        let locked = self.lane("epoll_ctl, lock", move |what, fds| {
-            fds.iter().try_for_each(|&fd| least.ctl(what.op(), fd, events))
-        });
+        let mut all = Vec::new();
+        for (of, border) in Of::KQUEUES {
+            let least = Least::new(api, of)?;
+            let lane = self.lane(&format!("epoll_ctl, lock{border}"), move |what, fds| {
+                fds.iter().try_for_each(|&fd| least.ctl(what.op(), fd, events))
+            });
+            all.push((of, lane));
+        }
+        let counted = Counted::new(api)?;
         let counted = self.lane("epoll_ctl, counted", move |what, fds| {
             fds.iter().try_for_each(|&fd| counted.ctl(what.op(), fd, events))
         });
-        Ok(vec![(Of::Kqueue, locked), (Of::Compat, counted)])
+        all.push((Of::Compat, counted));
+        Ok(all)
     }
 
     fn kqueue<'a, K: Kq + 'a>(&'a self, kq: K, name: &str) -> Result<Option<Lane<'a>>> {

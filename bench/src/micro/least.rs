@@ -1,12 +1,26 @@
 //! The least that each interface can do: what the kernel must be asked for, and what the interface
 //! promises beside it. Measured in the same turns as ours, it is the floor of a row.
 //!
-//! A kqueue has a table of knotes, which several threads may use: one lock and one look-up for each
-//! change and each wait, and an event of 64 bytes written. epoll's own 64 bits come back as they are,
-//! so its floor is the calls. Both count what they do (`KQCOMPAT_STATS`).
+//! A kqueue promises (docs/deviations.md, kqueue(2)):
+//! - knotes that several threads may use: one lock and one look-up for each change and each wait, and an
+//!   event of 64 bytes written, with what the knote keeps for it;
+//! - that an event which was fetched before its knote went does not reach the next owner of the number:
+//!   the kernel's 64 bits hold a name beside the number;
+//! - `EBADF` in a forked child: one look at whose process this is;
+//! - that a signal handler may call kevent() which interrupted kevent(): a mark of the thread's while it
+//!   holds the lock;
+//! - that to close a queue wakes who sleeps in it: a wait that may sleep declares itself, and looks
+//!   whether the queue is open.
+//!
+//! Its C library promises besides to find the queue by its number, and `EFAULT`, not a crash, for what is
+//! no memory: a look at the page of each of the caller's arrays.
+//!
+//! epoll's own 64 bits come back as they are, so its floor is the calls, and the queue found by its number,
+//! to count them. All count what they do (`KQCOMPAT_STATS`).
 
+use std::cell::Cell;
 use std::os::fd::RawFd;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Result, ensure};
@@ -19,72 +33,175 @@ use crate::iface::kq_library::{Full, Layout};
 /// Whose floor a lane is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Of {
-    /// kqueue's, in Rust and in C.
+    /// kqueue's in Rust, and in C where that has no floor of its own.
     Kqueue,
+    /// kqueue's in C.
+    KqueueC,
     /// A private kqueue's.
     Private,
     /// compat epoll's.
     Compat,
 }
 
+impl Of {
+    /// kqueue's, with what tells the lanes apart.
+    pub(super) const KQUEUES: [(Self, &str); 2] =
+        [(Self::Kqueue, ""), (Self::KqueueC, ", C's border")];
+
+    /// Whose floor it has where it has none of its own.
+    pub(super) fn or_else(self) -> Option<Self> {
+        (self == Self::KqueueC).then_some(Self::Kqueue)
+    }
+}
+
+thread_local! {
+    /// This thread holds a lock.
+    static INSIDE: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Stands in for a page that the kernel wipes in a forked child.
+static PROCESS: AtomicU32 = AtomicU32::new(1);
+
+const NUMBERS: usize = 1 << 16;
+/// Queues by number: how often each was made.
+static QUEUES: [AtomicU32; NUMBERS] = [const { AtomicU32::new(0) }; NUMBERS];
+/// Pages that are known to be memory.
+static PAGES: [AtomicUsize; 256] = [const { AtomicUsize::new(0) }; 256];
+
+/// Whether it is memory, as far as is known.
+#[inline]
+fn check<T>(at: *const T) {
+    let page = at as usize >> 12;
+    let known = &PAGES[page % PAGES.len()];
+    if known.load(Ordering::Relaxed) != page {
+        known.store(page, Ordering::Relaxed);
+    }
+}
+
+/// What an event is made of.
+#[derive(Clone, Copy, Debug, Default)]
+struct Knote {
+    /// 0: there is none.
+    name: u32,
+    flags: u16,
+    fflags: u32,
+    udata: usize,
+}
+
+/// What the lock is for. Counted beneath it, where no locked instruction is needed.
+#[derive(Debug, Default)]
+struct Held {
+    knotes: Vec<Knote>,
+    waits: u64,
+    events: u64,
+    /// Sleeps that are over.
+    woken: u64,
+}
+
 /// A queue that can do nothing but what a row needs.
 pub(super) struct Least {
     ep: Epoll,
-    /// Whether a number has a knote.
-    knotes: Mutex<Vec<bool>>,
-    waits: AtomicU64,
-    events: AtomicU64,
+    held: Mutex<Held>,
+    process: AtomicU32,
+    life: AtomicU32,
+    sleeps: AtomicU64,
+    /// Whether it has a C library's border.
+    border: bool,
 }
 
 impl Least {
-    pub(super) fn new(api: EpollApi) -> Result<Self> {
-        let (waits, events) = (AtomicU64::new(0), AtomicU64::new(0));
-        Ok(Self { ep: Epoll::new(api)?, knotes: Mutex::default(), waits, events })
+    pub(super) fn new(api: EpollApi, of: Of) -> Result<Self> {
+        let ep = Epoll::new(api)?;
+        ensure!((ep.number() as usize) < NUMBERS, "a number that is too high");
+        QUEUES[ep.number() as usize].store(1, Ordering::Relaxed);
+        let (held, process, life) = (Mutex::default(), AtomicU32::new(1), AtomicU32::new(1));
+        let border = of == Of::KqueueC;
+        Ok(Self { ep, held, process, life, sleeps: AtomicU64::new(0), border })
+    }
+
+    /// What comes before the work of a call.
+    #[inline]
+    fn enter<T, U>(&self, array: *const T, time: *const U) -> std::io::Result<()> {
+        let mut is_ours = self.process.load(Ordering::Relaxed) == PROCESS.load(Ordering::Acquire);
+        if self.border {
+            let number = std::hint::black_box(self.ep.number());
+            is_ours &= QUEUES[number as usize % NUMBERS].load(Ordering::Acquire) == 1;
+            check(array);
+            check(time);
+        }
+        if is_ours { Ok(()) } else { Err(std::io::Error::from_raw_os_error(libc::EBADF)) }
+    }
+
+    #[inline]
+    fn locked<R>(&self, work: impl FnOnce(&mut Held) -> R) -> R {
+        INSIDE.with(|inside| {
+            let was = inside.replace(true);
+            let done = work(&mut self.held.lock().unwrap_or_else(PoisonError::into_inner));
+            inside.set(was);
+            done
+        })
     }
 
     /// A change that the kernel is told of.
     #[inline]
     pub(super) fn ctl(&self, op: i32, fd: RawFd, events: u32) -> std::io::Result<()> {
-        let mut knotes = self.knotes.lock().unwrap_or_else(PoisonError::into_inner);
-        self.ep.ctl(op, fd, events)?;
-        let at = fd as usize;
-        if at >= knotes.len() {
-            knotes.resize(at + 1, false);
-        }
-        knotes[at] = op != libc::EPOLL_CTL_DEL;
-        Ok(())
+        self.enter(&raw const events, &raw const op)?;
+        self.locked(|held| {
+            let at = fd as usize;
+            if at >= held.knotes.len() {
+                held.knotes.resize(at + 1, Knote::default());
+            }
+            let name = held.knotes[at].name.wrapping_add(1).max(1);
+            self.ep.ctl_named(op, fd, events, u64::from(name) << 32 | fd as u64)?;
+            let there = Knote { name, flags: EV_ADD, fflags: 0, udata: at };
+            held.knotes[at] = if op == libc::EPOLL_CTL_DEL { Knote::default() } else { there };
+            Ok(())
+        })
     }
 
     /// A change that the kernel need not know of.
     #[inline]
-    pub(super) fn note(&self, fd: RawFd) {
-        let mut knotes = self.knotes.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(knote) = knotes.get_mut(fd as usize) {
-            *knote = true;
-        }
+    pub(super) fn note(&self, fd: RawFd) -> std::io::Result<()> {
+        self.enter(&raw const fd, &raw const fd)?;
+        self.locked(|held| {
+            if let Some(knote) = held.knotes.get_mut(fd as usize) {
+                knote.udata = std::hint::black_box(fd as usize);
+            }
+        });
+        Ok(())
     }
 
     /// A wait; with `data`, the kernel is asked how much there is to read.
     #[inline]
     pub(super) fn wait(&self, room: &mut Room, timeout: i32, data: bool) -> Result<usize> {
-        self.waits.fetch_add(1, Ordering::Relaxed);
-        let n = self.ep.wait(&mut room.kernels, timeout)?;
-        let knotes = self.knotes.lock().unwrap_or_else(PoisonError::into_inner);
-        for (from, to) in room.kernels[..n].iter().zip(&mut room.events) {
-            let fd = from.u64 as RawFd;
-            ensure!(knotes.get(fd as usize) == Some(&true), "an event of no knote");
-            let mut bytes: libc::c_int = 0;
-            if data {
-                // SAFETY: FIONREAD writes one int to `bytes`.
-                unsafe { libc::ioctl(fd, libc::FIONREAD, &raw mut bytes) };
-                ensure!(bytes == 1, "{bytes} bytes where one was sent");
-            }
-            *to = Full::new(fd as usize, EVFILT_READ, EV_ADD, 0, bytes.into());
+        self.enter(room.events.as_ptr(), &raw const timeout)?;
+        let sleeps = timeout != 0;
+        if sleeps {
+            self.sleeps.fetch_add(1, Ordering::SeqCst);
+            ensure!(self.life.load(Ordering::SeqCst) == 1, "it is closed");
         }
-        // Under the lock, so that no locked instruction is needed.
-        self.events.store(self.events.load(Ordering::Relaxed) + n as u64, Ordering::Relaxed);
-        std::hint::black_box(&room.events);
-        Ok(n)
+        let n = self.ep.wait(&mut room.kernels, timeout)?;
+        self.locked(|held| {
+            held.woken += u64::from(sleeps);
+            held.waits += 1;
+            ensure!(self.life.load(Ordering::Acquire) == 1, "it is closed");
+            for (from, to) in room.kernels[..n].iter().zip(&mut room.events) {
+                let (fd, name) = (from.u64 as u32 as RawFd, (from.u64 >> 32) as u32);
+                let knote = held.knotes.get(fd as usize).filter(|knote| knote.name == name);
+                let Some(knote) = knote else { anyhow::bail!("an event of no knote") };
+                let mut bytes: libc::c_int = 0;
+                if data {
+                    // SAFETY: FIONREAD writes one int to `bytes`.
+                    unsafe { libc::ioctl(fd, libc::FIONREAD, &raw mut bytes) };
+                    ensure!(bytes == 1, "{bytes} bytes where one was sent");
+                }
+                let (flags, fflags) = (knote.flags, knote.fflags);
+                *to = Full::new(knote.udata, EVFILT_READ, flags, fflags, bytes.into());
+            }
+            held.events += n as u64;
+            std::hint::black_box(&room.events);
+            Ok(n)
+        })
     }
 }
 
@@ -101,21 +218,37 @@ impl Room {
     }
 }
 
-/// epoll whose calls are counted.
-pub(super) struct Counted {
-    ep: Epoll,
-    calls: [AtomicU64; 3],
+/// What the calls of an epoll set were.
+#[derive(Default)]
+struct Calls {
+    ctl: AtomicU64,
+    waits: AtomicU64,
+    events: AtomicU64,
 }
+
+/// By the number of the set.
+static CALLS: [Calls; 4096] = [const {
+    Calls { ctl: AtomicU64::new(0), waits: AtomicU64::new(0), events: AtomicU64::new(0) }
+}; 4096];
+
+/// epoll whose calls are counted.
+pub(super) struct Counted(Epoll);
 
 impl Counted {
     pub(super) fn new(api: EpollApi) -> Result<Self> {
-        Ok(Self { ep: Epoll::new(api)?, calls: Default::default() })
+        Ok(Self(Epoll::new(api)?))
+    }
+
+    #[inline]
+    fn calls(&self) -> &'static Calls {
+        &CALLS[std::hint::black_box(self.0.number()) as usize % CALLS.len()]
     }
 
     #[inline]
     pub(super) fn ctl(&self, op: i32, fd: RawFd, events: u32) -> std::io::Result<()> {
-        self.calls[0].fetch_add(1, Ordering::Relaxed);
-        self.ep.ctl(op, fd, events)
+        self.0.ctl(op, fd, events)?;
+        self.calls().ctl.fetch_add(1, Ordering::Relaxed);
+        Ok(())
     }
 
     #[inline]
@@ -124,9 +257,10 @@ impl Counted {
         events: &mut [libc::epoll_event],
         timeout: i32,
     ) -> std::io::Result<usize> {
-        self.calls[1].fetch_add(1, Ordering::Relaxed);
-        let n = self.ep.wait(events, timeout)?;
-        self.calls[2].fetch_add(n as u64, Ordering::Relaxed);
+        let calls = self.calls();
+        calls.waits.fetch_add(1, Ordering::Relaxed);
+        let n = self.0.wait(events, timeout)?;
+        calls.events.fetch_add(n as u64, Ordering::Relaxed);
         Ok(n)
     }
 }

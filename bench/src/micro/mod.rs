@@ -111,7 +111,8 @@ fn measure(
         lanes.push(lane);
     }
     for (of, name, lane, target) in tried(ctx, primitive, targets) {
-        let floor = floors.iter().find(|(whose, _)| *whose == of && target.is_some());
+        let floor_of = |of: Of| floors.iter().find(|(whose, _)| *whose == of && target.is_some());
+        let floor = floor_of(of).or_else(|| floor_of(of.or_else()?));
         match lane.and_then(|l| l.map(|mut l| l.try_once().map(|()| l)).transpose()) {
             Ok(Some(lane)) => {
                 let lane = lane.target(target.map(Target::AtMost));
@@ -143,7 +144,8 @@ fn tried<'a>(ctx: &Ctx, primitive: &'a impl Primitive, targets: Targets) -> Vec<
         let lane = source.with(LaneOf { primitive, name: &source.name });
         // Targets are ours to reach, not the peers'.
         let target = targets.kqueue.filter(|_| source.is_ours());
-        tried.push((Of::Kqueue, source.name.clone(), lane, target));
+        let of = if source.name == "kqueue-c" { Of::KqueueC } else { Of::Kqueue };
+        tried.push((of, source.name.clone(), lane, target));
     }
     if targets.private.is_some() && ctx.interfaces.wants("kqueue") {
         let name = "kqueue-private";

@@ -29,9 +29,16 @@ struct Rearm {
 impl Rearm {
     const EVENTS: u32 = (libc::EPOLLIN | libc::EPOLLONESHOT) as u32;
 
+    /// kqueue's floors, in Rust and C.
+    fn both<'a>(&'a self, api: EpollApi, name: &str) -> Result<Vec<(Of, Lane<'a>)>> {
+        let both = Of::KQUEUES.iter();
+        both.map(|&(of, border)| Ok((of, self.least(api, of, &format!("{name}{border}"), true)?)))
+            .collect()
+    }
+
     /// Armed again by the kernel, or (`told` is false) left armed, and fetched.
-    fn least<'a>(&'a self, api: EpollApi, name: &str, told: bool) -> Result<Lane<'a>> {
-        let least = Least::new(api)?;
+    fn least<'a>(&'a self, api: EpollApi, of: Of, name: &str, told: bool) -> Result<Lane<'a>> {
+        let least = Least::new(api, of)?;
         let events = if told { Self::EVENTS } else { libc::EPOLLIN as u32 };
         least.ctl(libc::EPOLL_CTL_ADD, self.fd, events)?;
         let mut room = Room::new(64);
@@ -39,7 +46,7 @@ impl Rearm {
             if told {
                 least.ctl(libc::EPOLL_CTL_MOD, self.fd, events)?;
             } else {
-                least.note(self.fd);
+                least.note(self.fd)?;
             }
             ensure!(least.wait(&mut room, -1, self.data)? == 1, "the re-armed event did not come");
             Ok(())
@@ -65,8 +72,7 @@ impl Primitive for Rearm {
 
     fn floors<'a>(&'a self, api: EpollApi) -> Result<Vec<(Of, Lane<'a>)>> {
         if self.data {
-            let lane = self.least(api, "MOD, epoll_wait, FIONREAD, locks", true)?;
-            return Ok(vec![(Of::Kqueue, lane)]);
+            return self.both(api, "MOD, epoll_wait, FIONREAD, locks");
         }
         let counted = Counted::new(api)?;
         counted.ctl(libc::EPOLL_CTL_ADD, self.fd, Self::EVENTS)?;
@@ -77,11 +83,12 @@ impl Primitive for Rearm {
             Ok(())
         });
         let told = "MOD, epoll_wait, locks";
-        let mut all = vec![(Of::Compat, counted), (Of::Kqueue, self.least(api, told, true)?)];
+        let mut all = self.both(api, told)?;
+        all.push((Of::Compat, counted));
         // To add a knote is to ask the kernel, in a private queue too.
         all.push(match self.dispatch {
-            true => (Of::Private, self.least(api, "epoll_wait, locks", false)?),
-            false => (Of::Private, self.least(api, told, true)?),
+            true => (Of::Private, self.least(api, Of::Private, "epoll_wait, locks", false)?),
+            false => (Of::Private, self.least(api, Of::Private, told, true)?),
         });
         Ok(all)
     }
@@ -134,18 +141,22 @@ impl Primitive for User {
     fn floors<'a>(&'a self, api: EpollApi) -> Result<Vec<(Of, Lane<'a>)>> {
         // A readable descriptor whose registration is made to look is an edge too, and costs no more
         // than a write.
-        let pipe = Pipe::new()?;
-        pipe.send()?;
-        let least = Least::new(api)?;
         let events = (libc::EPOLLIN | libc::EPOLLET) as u32;
-        least.ctl(libc::EPOLL_CTL_ADD, pipe.read_fd(), events)?;
-        let mut room = Room::new(64);
-        let told = Lane::repeat("MOD, epoll_wait, locks", move || {
-            least.ctl(libc::EPOLL_CTL_MOD, pipe.read_fd(), events)?;
-            ensure!(least.wait(&mut room, -1, false)? == 1, "the edge did not come");
-            Ok(())
-        });
-        Ok(vec![(Of::Kqueue, told)])
+        let mut all = Vec::new();
+        for (of, border) in Of::KQUEUES {
+            let pipe = Pipe::new()?;
+            pipe.send()?;
+            let least = Least::new(api, of)?;
+            least.ctl(libc::EPOLL_CTL_ADD, pipe.read_fd(), events)?;
+            let mut room = Room::new(64);
+            let lane = Lane::repeat(format!("MOD, epoll_wait, locks{border}"), move || {
+                least.ctl(libc::EPOLL_CTL_MOD, pipe.read_fd(), events)?;
+                ensure!(least.wait(&mut room, -1, false)? == 1, "the edge did not come");
+                Ok(())
+            });
+            all.push((of, lane));
+        }
+        Ok(all)
     }
 
     fn kqueue<'a, K: Kq + 'a>(&'a self, kq: K, name: &str) -> Result<Option<Lane<'a>>> {

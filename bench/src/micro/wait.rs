@@ -43,20 +43,21 @@ impl Primitive for Wait {
     }
 
     fn floors<'a>(&'a self, api: EpollApi) -> Result<Vec<(Of, Lane<'a>)>> {
-        let least = Least::new(api)?;
-        for &fd in &self.fds {
-            least.ctl(libc::EPOLL_CTL_ADD, fd, libc::EPOLLIN as u32)?;
-        }
-        let mut room = Room::new(self.max);
         let name = if self.data { "epoll_wait, FIONREAD, lock" } else { "epoll_wait, lock" };
-        let mut all = vec![(
-            Of::Kqueue,
-            Lane::repeat(name, move || {
+        let mut all = Vec::new();
+        for (of, border) in Of::KQUEUES {
+            let least = Least::new(api, of)?;
+            for &fd in &self.fds {
+                least.ctl(libc::EPOLL_CTL_ADD, fd, libc::EPOLLIN as u32)?;
+            }
+            let mut room = Room::new(self.max);
+            let lane = Lane::repeat(format!("{name}{border}"), move || {
                 let got = least.wait(&mut room, 0, self.data)?;
                 ensure!(got == self.ready, "{got} events, not {}", self.ready);
                 Ok(())
-            }),
-        )];
+            });
+            all.push((of, lane));
+        }
         if !self.data {
             let counted = Counted::new(api)?;
             for &fd in &self.fds {
@@ -101,10 +102,25 @@ impl Epoll {
         Ok(Self { fd: api.create()?, api })
     }
 
+    pub(super) fn number(&self) -> RawFd {
+        self.fd
+    }
+
     /// With the descriptor as its data.
     #[inline]
     pub(super) fn ctl(&self, op: i32, fd: RawFd, events: u32) -> std::io::Result<()> {
-        self.api.ctl(self.fd, op, fd, events, fd as u64)
+        self.ctl_named(op, fd, events, fd as u64)
+    }
+
+    #[inline]
+    pub(super) fn ctl_named(
+        &self,
+        op: i32,
+        fd: RawFd,
+        events: u32,
+        data: u64,
+    ) -> std::io::Result<()> {
+        self.api.ctl(self.fd, op, fd, events, data)
     }
 
     // A method, and the fields private: a closure that used the fields alone would capture copies
