@@ -6,7 +6,7 @@ origin "$from"
 port=$(free_port)
 others=
 case $METHOD in
-poll) others=noepoll ;;
+poll | kqueue) others=noepoll ;;
 select) others=$'noepoll\n    nopoll' ;;
 esac
 cat >haproxy.cfg <<CONF

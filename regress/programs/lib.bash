@@ -5,18 +5,26 @@
 #   LIBRARY  the library to preload; empty natively
 #   POLICY   the setting of the poll and select libraries; empty where there is none
 #
-# A script ends with 0 if the program did all that it should. Its first lines say what it needs
+# A script ends with 0 if the program did all that it should, and with 77 if it could not be tried, for a
+# reason that it prints. Its first lines say what it needs
 # (`# needs: COMMAND=PACKAGE ...`) and by which methods the program can wait (`# methods: ...`).
 # It leaves no process behind: the group is ended after it.
 set -euo pipefail
 
 ON=()
-[ -z "$LIBRARY" ] || ON+=("LD_PRELOAD=$LIBRARY")
+# What calls kqueue is linked with its library.
+[ -z "$LIBRARY" ] || [ "$METHOD" = kqueue ] || ON+=("LD_PRELOAD=$LIBRARY")
 [ -z "$POLICY" ] || ON+=("KQCOMPAT_POLICY=$POLICY")
 
 fail() {
     echo "FAIL: $*" >&2
     exit 1
+}
+
+# cannot REASON: the program cannot be tried here.
+cannot() {
+    echo "$*"
+    exit 77
 }
 
 # on CMD...: becomes the program on the library. In the background, $! is the program.
@@ -29,6 +37,24 @@ run() { env "${ON[@]}" "$@"; }
 uses() {
     [ -z "$LIBRARY" ] || grep -q "$(basename "$LIBRARY")" "/proc/$1/maps" ||
         fail "process $1 does not have the library"
+}
+
+# source_of PACKAGE: unpacks Debian's source of it into the folder `source`, and sets what a program that
+# calls kqueue is compiled and linked with.
+source_of() {
+    apt-get source -qq --download-only "$1" >/dev/null 2>&1 ||
+        cannot "the source of $1: a deb-src line for apt-get"
+    mkdir source
+    tar -xf "$(find . -maxdepth 1 -name "*.orig.tar.*" ! -name '*.asc')" -C source --strip-components 1
+    COMPILE="-I$PROGRAMS/../../core/c/include"
+    local folder
+    folder=$(dirname "$LIBRARY")
+    LINK="-L$folder -Wl,-rpath,$folder -Wl,--no-as-needed -lkqcompat_kqueue"
+}
+
+# built CMD...: makes it.
+built() {
+    "$@" >build.log 2>&1 || fail "$*: $(tail -n 5 build.log)"
 }
 
 # free_port: a port that nobody listens on.

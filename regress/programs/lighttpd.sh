@@ -6,6 +6,7 @@ head -c 1024 /dev/urandom | base64 >www/page
 head -c 3000000 /dev/urandom >www/data
 port=$(free_port)
 handler=$METHOD
+[ "$METHOD" != kqueue ] || handler=freebsd-kqueue
 [ "$METHOD" != epoll ] || handler=linux-sysepoll
 cat >lighttpd.conf <<CONF
 server.document-root = "$PWD/www"

@@ -1,7 +1,8 @@
 //! `regress programs`: real programs with their own load, on the kernel's calls and on ours.
 //!
 //! Each program is a script of `regress/programs`; what is run is the script natively, and, where
-//! that succeeds, once for each setting of the library that serves the method.
+//! that succeeds, once for each setting of the library that serves the method. Programs that call kqueue
+//! are built against its library first, and have no native run.
 
 mod script;
 
@@ -28,6 +29,8 @@ use crate::workspace::Workspace;
 const LIMIT: Duration = Duration::from_secs(900);
 /// The settings of poll and select that are tried.
 const POLICIES: [Policy; 3] = [Policy::Default, Policy::Register, Policy::Strict];
+/// The status of a script that says so.
+const NOT_TRIED: i32 = 77;
 /// Where servers lie that are not meant to be started by hand.
 const FOLDERS: [&str; 2] = ["/usr/sbin", "/sbin"];
 
@@ -38,6 +41,8 @@ enum Verdict {
     /// The last line of what it printed, and the file that has all of it.
     Failed(String, PathBuf),
     NotInstalled(String),
+    /// The script says why it cannot be tried.
+    NotTried(String),
 }
 
 /// One line of the table.
@@ -117,11 +122,14 @@ impl Stage {
                 row(NATIVE, Verdict::NotInstalled(missing.join(" ")));
                 continue;
             }
-            let native = self.once(script, method, None)?;
-            let is_good = matches!(native, Verdict::Passed(_));
-            row(NATIVE, native);
-            if !is_good {
-                continue;
+            // The kernel has no kqueue.
+            if method.native {
+                let native = self.once(script, method, None)?;
+                let is_good = matches!(native, Verdict::Passed(_));
+                row(NATIVE, native);
+                if !is_good {
+                    continue;
+                }
             }
             let settings: Vec<Option<Policy>> = match method.compat.has_policies {
                 true => POLICIES.into_iter().map(Some).collect(),
@@ -167,9 +175,12 @@ impl Stage {
         fs::write(&log, &finished.output).context("cannot write a log")?;
         Ok(match finished.end {
             End::Exit(0) => Verdict::Passed(finished.elapsed),
-            End::Exit(_) => {
+            End::Exit(status) => {
                 let last = finished.output.lines().last().unwrap_or("no word").to_owned();
-                Verdict::Failed(last, log)
+                match status {
+                    NOT_TRIED => Verdict::NotTried(last),
+                    _ => Verdict::Failed(last, log),
+                }
             }
             End::Signal(signal) => Verdict::Failed(format!("ended by signal {signal}"), log),
             End::TimedOut(limit) => Verdict::Failed(format!("no end after {limit:?}"), log),
@@ -208,6 +219,7 @@ impl Row {
             Verdict::Passed(time) => format!("passes ({:.1} s)", time.as_secs_f64()),
             Verdict::Failed(why, log) => format!("FAILS: {why} ({})", log.display()),
             Verdict::NotInstalled(packages) => format!("not installed: {packages}"),
+            Verdict::NotTried(why) => format!("not tried, for want of {why}"),
         }
     }
 
@@ -251,6 +263,15 @@ mod tests {
         assert_eq!(rows.len(), 1);
         assert!(table(&rows).to_string().contains("not installed: its-package"));
         assert!(!rows[0].is_difference());
+    }
+
+    #[test]
+    fn what_cannot_be_tried_says_why_and_is_no_difference() {
+        let dir = tempfile::tempdir().unwrap();
+        let (stage, script) = stage("# methods: poll\necho luck\nexit 77\n", dir.path());
+        let rows = stage.program(&script).unwrap();
+        assert!(rows[0].line().ends_with("not tried, for want of luck"), "{}", rows[0].line());
+        assert!(rows.len() == 1 && !rows[0].is_difference());
     }
 
     #[test]
