@@ -16,7 +16,7 @@ pub(crate) fn run() -> Result<()> {
     }
     let suppressions = root().join("xtask/valgrind.supp");
     let valgrind = format!(
-        "valgrind --quiet --error-exitcode=99 --fair-sched=yes --suppressions={}",
+        "valgrind --quiet --error-exitcode=99 --fair-sched=yes --num-callers=40 --suppressions={}",
         suppressions.display()
     );
     let env = [("KQCOMPAT_UNDER", valgrind.as_str()), ("KQCOMPAT_CASES", "20")];

@@ -15,3 +15,8 @@ pub fn command(program: impl AsRef<OsStr>) -> Command {
     command.args(words).arg(program);
     command
 }
+
+/// Whether there is such a tool, under which all takes longer.
+pub fn is_asked_for() -> bool {
+    std::env::var_os(UNDER).is_some()
+}
