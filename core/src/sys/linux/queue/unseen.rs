@@ -16,7 +16,7 @@ static NEXT: AtomicPtr<Queue> = AtomicPtr::new(null_mut());
 
 pub(super) fn look_for_some() {
     const LOOKED_AT: usize = 2;
-    const PASSED_BY: usize = 64;
+    const PASSED_BY: usize = 256;
     if closes::is_in_queue() {
         return; // a signal handler's queue
     }
