@@ -151,6 +151,10 @@ impl Lanes {
         self.park.ok_or(Errno::ENOENT)?.check()
     }
 
+    pub(crate) fn has_park(&self) -> bool {
+        self.park.is_some()
+    }
+
     /// Registers a descriptor in the park.
     pub(crate) fn park(&mut self, fd: RawFd) -> Result<()> {
         let set = match self.parked() {

@@ -90,7 +90,7 @@ fn make() -> Result<RawFd> {
 }
 
 /// Is this number a queue, of this process?
-fn is_queue(fd: RawFd) -> bool {
+pub(super) fn is_queue(fd: RawFd) -> bool {
     layout::kevent(fd, &[], &mut [], Some(&NOW)).is_ok()
 }
 

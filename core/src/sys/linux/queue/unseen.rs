@@ -58,7 +58,11 @@ impl QueueKnotes {
     /// Whether the program has closed the queue's number. (Where it means another epoll set, only what
     /// was registered in the queue can tell.)
     fn has_lost_queue(&self) -> bool {
-        let kq = self.descriptors.lanes.set(0);
-        roll::is_no_set(kq) || self.soft.has_lost_queue() || self.descriptors.lanes.have_lost()
+        let (lanes, kq) = (&self.descriptors.lanes, self.descriptors.lanes.set(0));
+        let has_own = self.soft.has_own() || self.descriptors.has_own() || lanes.has_park();
+        if !has_own {
+            return false; // and nothing to be closed
+        }
+        roll::is_no_set(kq) || self.soft.has_lost_queue() || lanes.have_lost()
     }
 }
