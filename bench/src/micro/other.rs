@@ -121,7 +121,15 @@ fn statx(fd: RawFd) -> Result<()> {
 }
 
 impl Vnode {
-    fn inotify<'a>(&'a self, api: EpollApi, name: &str, stat: bool) -> Result<Lane<'a>> {
+    /// `looks`: whether inotify's number still means what it did is asked before each read; `stat`: and
+    /// the file's.
+    fn inotify<'a>(
+        &'a self,
+        api: EpollApi,
+        name: &str,
+        looks: bool,
+        stat: bool,
+    ) -> Result<Lane<'a>> {
         let mut files = Files::new(self.files)?;
         let ep = Epoll::new(api)?;
         // SAFETY: takes no pointer.
@@ -139,6 +147,9 @@ impl Vnode {
         Ok(Lane::repeat(name, move || {
             files.write()?;
             ensure!(ep.wait(&mut room, -1)? == 1, "inotify did not say so");
+            if looks {
+                ep.ctl(libc::EPOLL_CTL_MOD, notify.as_raw_fd(), libc::EPOLLIN as u32)?;
+            }
             crate::fixture::read_some(notify.as_raw_fd(), &mut buf)?;
             if stat {
                 statx(files.files[files.next].0.as_raw_fd())?;
@@ -154,12 +165,15 @@ impl Primitive for Vnode {
     }
 
     fn epoll<'a>(&'a self, api: EpollApi, name: &str) -> Result<Lane<'a>> {
-        self.inotify(api, name, false)
+        self.inotify(api, name, false, false)
     }
 
     fn floors<'a>(&'a self, api: EpollApi) -> Result<Vec<(Of, Lane<'a>)>> {
-        // Whether the number still means the file is the kernel's to say, where no hook tells closes.
-        Ok(vec![(Of::Kqueue, self.inotify(api, "inotify, statx", true)?)])
+        // Whether a number still means the file is the kernel's to say, where no hook tells closes.
+        Ok(vec![
+            (Of::Kqueue, self.inotify(api, "inotify, epoll_ctl, statx", true, true)?),
+            (Of::KqueueC, self.inotify(api, "inotify, epoll_ctl", true, false)?),
+        ])
     }
 
     fn kqueue<'a, K: Kq + 'a>(&'a self, kq: K, name: &str) -> Result<Option<Lane<'a>>> {

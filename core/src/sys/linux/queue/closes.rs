@@ -23,8 +23,7 @@ static PUT_DOWN: PutDown<16> =
     PutDown { places: [const { AtomicI32::new(FREE) }; 16], some: AtomicBool::new(false) };
 
 /// A thread is in a queue; [`leave`] takes it. It stays in that thread, for it knows the thread's own
-/// variable by its address: to look for that three times is a tenth of what a wait costs in a shared
-/// library.
+/// variable by its address: in a shared library each look for that is a call.
 #[derive(Debug)]
 pub(crate) struct Inside {
     in_queue: *const Cell<bool>,
