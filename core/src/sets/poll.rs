@@ -173,11 +173,19 @@ impl<C: Calls> PollCall<'_, C> {
         }
     }
 
-    /// Have the set's own descriptors changed places? Most of the `changed` ones are registered, or,
-    /// where that is not done yet, most of a few are known.
-    fn is_reordered(&self, set: &mut Set, changed: usize) -> bool {
-        let settled = set.calls.wrapping_sub(set.reordered_at) >= APART;
-        settled && self.likeness(set) * 4 >= SAMPLES * 3 || self.moves(set) * 4 >= changed * 3
+    /// Are most of a few entries of the set, registered or not? Not asked again soon: to take over that
+    /// all have changed places is only worth it where they stay for a while.
+    fn knows(&self, set: &mut Set) -> bool {
+        let is_known = |fd: RawFd, set: &mut Set| {
+            set.watch.table.find(fd).is_some() || set.asked.iter().any(|asked| asked.fd == fd)
+        };
+        let mut strangers = 0;
+        set.calls.wrapping_sub(set.reordered_at) >= APART
+            && (0..SAMPLES).all(|sample| {
+                let fd = self.read(sample * self.len / SAMPLES).fd;
+                strangers += usize::from(!is_known(fd, set));
+                strangers <= SAMPLES / 4
+            })
     }
 
     /// Of the entries that changed, how many are of a number that is registered?
@@ -225,7 +233,6 @@ impl<C: Calls> Front for PollCall<'_, C> {
                 let fd = self.read(index).fd;
                 index < set.len && Self::remembered(set, index).fd == fd
                     || set.watch.table.find(fd).is_some()
-                    || set.asked.iter().any(|asked| asked.fd == fd)
             })
             .count()
     }
@@ -277,7 +284,9 @@ impl<C: Calls> Front for PollCall<'_, C> {
             } else {
                 changed += 1;
                 // A look at a few entries is enough to tell another set.
-                if changed == other + 1 && (first_sight || self.likeness(set) < SAMPLES / 2) {
+                if changed == other + 1
+                    && (first_sight || self.likeness(set) < SAMPLES / 2 && !self.knows(set))
+                {
                     return Update::Another;
                 }
             }
@@ -287,7 +296,7 @@ impl<C: Calls> Front for PollCall<'_, C> {
             return Update::Done;
         }
         if changed > limit {
-            if first_sight || !self.is_reordered(set, changed) {
+            if first_sight || !self.knows(set) && self.moves(set) * 4 < changed * 3 {
                 return Update::Another;
             }
             set.reordered_at = set.calls;
