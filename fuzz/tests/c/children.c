@@ -74,7 +74,8 @@ static void has_its_own(void)
 static void inherits(void)
 {
 	struct set *set = &threads[0].set;
-	struct pollfd one = { set->fds[3][0], POLLIN, 0 };
+	/* One that the parent leaves alone meanwhile. */
+	struct pollfd one = { set->fds[PIPES - 1][0], POLLIN, 0 };
 	struct timespec now = { 0, 0 };
 	struct kevent kev;
 
