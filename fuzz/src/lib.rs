@@ -10,6 +10,7 @@
 
 mod epoll;
 mod kevent;
+mod pointers;
 mod sets;
 
 use kq_core::test_support::leak::open_descriptors;
@@ -28,12 +29,13 @@ pub struct Target {
 type Run = Box<dyn Fn(&[u8]) -> u64>;
 
 /// All of them.
-pub const TARGETS: [Target; 5] = [
+pub const TARGETS: [Target; 6] = [
     Target { name: "epoll", start: epoll::sequences },
     Target { name: "threads", start: epoll::two_threads },
     Target { name: "poll", start: sets::poll },
     Target { name: "select", start: sets::select },
     Target { name: "kevent", start: kevent::start },
+    Target { name: "pointers", start: pointers::start },
 ];
 
 impl Target {

@@ -85,13 +85,16 @@ fn check_pages(at: usize, len: usize, wanted: usize) -> Result<()> {
 /// nowhere else: the rest of the page is other threads', or holds the frames of this very function.
 #[cold]
 fn ask(at: usize, end: usize, wanted: usize) -> Result<()> {
-    // epoll_ctl reads the event first, and finds out then that there is no such epoll set.
-    match raw::epoll_ctl(-1, libc::EPOLL_CTL_MOD, -1, (at / PAGE * PAGE) as *const _) {
-        Err(Errno::EFAULT) => return Err(Errno::EFAULT),
-        _ if wanted & WRITE == 0 => return Ok(()),
-        _ => {}
+    ask_readable(at / PAGE * PAGE)?;
+    if wanted & WRITE == 0 {
+        return Ok(());
     }
-    // Where less than a word lies on the page, it begins on the one before, which was asked about.
+    // At the end of the memory less than a word may lie on the page: it begins on the one before, which
+    // was asked about. At its beginning it goes on on the next, which was not.
+    let next = (at / PAGE + 1) * PAGE;
+    if at + WORD > next && end > next {
+        if next + WORD <= end { ask(next, end, wanted)? } else { ask_readable(next)? }
+    }
     let at = at.min(end - WORD) as *mut u64;
     // SAFETY: the pages can be read. The caller's memory may lie anywhere.
     let saved = unsafe { at.read_unaligned() };
@@ -102,6 +105,15 @@ fn ask(at: usize, end: usize, wanted: usize) -> Result<()> {
     // SAFETY: the kernel could write there, so we can.
     unsafe { at.write_unaligned(saved) };
     Ok(())
+}
+
+/// Asks about the page that begins there.
+fn ask_readable(page: usize) -> Result<()> {
+    // epoll_ctl reads the event first, and finds out then that there is no such epoll set.
+    match raw::epoll_ctl(-1, libc::EPOLL_CTL_MOD, -1, page as *const _) {
+        Err(Errno::EFAULT) => Err(Errno::EFAULT),
+        _ => Ok(()),
+    }
 }
 
 #[cfg(test)]
@@ -169,6 +181,30 @@ mod tests {
         // Frames are some multiple of 16 bytes, so that the array comes to lie at many places of a
         // page.
         assert_eq!(deeper(1000), 1000);
+    }
+
+    /// The first page ends after so few bytes, and the next is not to be touched, or only to be read.
+    #[test]
+    fn memory_may_end_within_its_first_word() {
+        let beyond = |protection| {
+            // SAFETY: a new mapping; its second page is not used.
+            unsafe {
+                let kind = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
+                let both = libc::PROT_READ | libc::PROT_WRITE;
+                let pages = libc::mmap(null_mut(), 2 * PAGE, both, kind, -1, 0);
+                assert_ne!(pages, libc::MAP_FAILED);
+                assert_eq!(libc::mprotect(pages.byte_add(PAGE), PAGE, protection), 0);
+                pages.cast::<u8>().add(PAGE)
+            }
+        };
+        for end in [beyond(libc::PROT_NONE), beyond(libc::PROT_READ)] {
+            for few in 1..=9 {
+                forget();
+                // SAFETY: what can be written of it is the mapping's.
+                let checked = unsafe { check_writable(end.sub(few), 64) };
+                assert_eq!(checked, Err(Errno::EFAULT), "{few} bytes");
+            }
+        }
     }
 
     #[test]
