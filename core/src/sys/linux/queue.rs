@@ -438,7 +438,9 @@ pub(crate) fn find(fd: RawFd) -> Option<&'static Queue> {
 /// the table. What the number stood for before is over.
 pub(crate) fn open(fd: RawFd, rules: Rules, private: bool) -> Option<&'static Queue> {
     let_go(fd, false);
-    unseen::look_for_some();
+    if rules == Rules::Kqueue {
+        unseen::look_for_some();
+    }
     if !by_number::has_room_for(fd) {
         return None;
     }
