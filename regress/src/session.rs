@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 
 use crate::cli::Options;
-use crate::column::{self, Backend, Column, Compat, Entry};
+use crate::column::{self, Backend, Column, Compat, Entry, LINKED};
 use crate::compare::{Baselines, Standing};
 use crate::libevent::{Build, Builder, Flavor, Source, Tools};
 use crate::progress::{note, spinner};
@@ -87,23 +87,23 @@ pub(crate) fn build() -> Result<()> {
     let output_dir = workspace.output_dir();
     let builder = Builder::new(&source, &tools, &output_dir);
     let plain = builder.build(Flavor::Plain, None)?;
-    let kqueue = match column::kqueue() {
-        compat if workspace.missing(compat).is_none() => {
-            let libraries = workspace.build(&[compat])?;
-            let library = &libraries[compat.library];
-            let include = workspace.root().join("core/c/include");
-            let build = builder.build(Flavor::Kqueue, Some((&include, library)))?;
-            Some((build.bin, library.clone()))
-        }
-        _ => None,
+    let compat = LINKED.compat;
+    let linked = if workspace.missing(compat).is_none() {
+        let libraries = workspace.build(&[compat])?;
+        let library = &libraries[compat.library];
+        let include = workspace.root().join(LINKED.include);
+        let build = builder.build(Flavor::Linked, Some((&include, library)))?;
+        Some((build.bin, library.clone()))
+    } else {
+        None
     };
     println!(
         "{}",
         serde_json::json!({
             "libevent": source.description,
             "plain": plain.bin,
-            "kqueue": kqueue.as_ref().map(|(bin, _)| bin),
-            "kqueue_library": kqueue.as_ref().map(|(_, library)| library),
+            "kqueue": linked.as_ref().map(|(bin, _)| bin),
+            "kqueue_library": linked.as_ref().map(|(_, library)| library),
         })
     );
     Ok(())
@@ -151,17 +151,17 @@ impl Workshop<'_> {
     }
 
     fn build(&mut self, column: &Column, library: Option<&Path>) -> Result<Build> {
-        let include = self.root.join("core/c/include");
-        let (flavor, kqueue) = match (column.compat().map(|c| c.entry), library) {
+        let include = self.root.join(LINKED.include);
+        let (flavor, linked) = match (column.compat().map(|c| c.entry), library) {
             (Some(Entry::Link), Some(library)) => {
-                (Flavor::Kqueue, Some((include.as_path(), library)))
+                (Flavor::Linked, Some((include.as_path(), library)))
             }
             _ => (Flavor::Plain, None),
         };
         if let Some(build) = self.builds.get(&flavor) {
             return Ok(build.clone());
         }
-        let build = self.builder.build(flavor, kqueue)?;
+        let build = self.builder.build(flavor, linked)?;
         self.builds.insert(flavor, build.clone());
         Ok(build)
     }

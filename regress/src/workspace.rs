@@ -62,6 +62,9 @@ impl Workspace {
     pub(crate) fn missing(&self, compat: &Compat) -> Option<String> {
         let here =
             |name: &str| self.metadata.workspace_packages().iter().any(|p| p.name.as_str() == name);
+        if cfg!(not(target_os = "linux")) && compat.package == "kq-core-c" {
+            return Some("the system has a kqueue of its own".to_owned());
+        }
         if !here(compat.package) {
             return Some(format!("the workspace has no package {}", compat.package));
         }

@@ -20,7 +20,23 @@ pub(crate) const RULES: &[Rule<Calls>] = rules![
     differs a_signal_that_was_taken_otherwise_is_told_until_it_is_read,
     differs no_alarm_clocks,
     differs null_is_efault,
+    differs bands_are_never_told,
 ];
+
+/// Of epoll itself: RDBAND, WRBAND and MSG, which the kernel tells of a socket that can be written.
+fn bands_are_never_told(calls: Calls) {
+    const WRBAND: u32 = libc::EPOLLWRBAND as u32;
+    const BANDS: u32 = WRBAND | (libc::EPOLLRDBAND | libc::EPOLLMSG) as u32;
+    let (ours, theirs) = std::os::unix::net::UnixStream::pair().unwrap();
+    std::io::Write::write_all(&mut &theirs, b"!").unwrap();
+    for (calls, told) in [(KERNEL, WRBAND), (calls, 0)] {
+        let ep = calls.epoll.create();
+        calls.epoll.add(&ep, &ours, BANDS, 7).unwrap();
+        assert_eq!(calls.epoll.bits(&ep), told);
+        calls.epoll.modify(&ep, &ours, BANDS | IN | OUT, 7).unwrap();
+        assert_eq!(calls.epoll.bits(&ep), told | IN | OUT);
+    }
+}
 
 fn an_eventfd_is_never_writable(calls: Calls) {
     let (ep, fd) = (calls.epoll.create(), calls.eventfd(0, EFD_NONBLOCK).unwrap());

@@ -1,6 +1,9 @@
 //! libevent's ways of waiting and the libraries that serve them: all that differs between columns
 //! is data in this file.
 
+/// The kernel has epoll, and no kqueue; everywhere else it is the other way round.
+const LINUX: bool = cfg!(target_os = "linux");
+
 /// How a compat library comes into a test program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Entry {
@@ -51,7 +54,7 @@ pub(crate) struct Method {
 static EPOLL: Compat = Compat {
     package: "compat-epoll-c",
     library: "kqcompat_epoll",
-    entry: Entry::Preload,
+    entry: if LINUX { Entry::Preload } else { Entry::Link },
     symbols: &[
         "epoll_create",
         "epoll_create1",
@@ -91,19 +94,49 @@ static KQUEUE: Compat = Compat {
     has_policies: false,
 };
 
-/// The library that libevent is linked with for its kqueue method.
-pub(crate) fn kqueue() -> &'static Compat {
-    &KQUEUE
+/// The method that the system lacks: libevent is built a second time for it.
+#[derive(Debug)]
+pub(crate) struct Linked {
+    pub(crate) compat: &'static Compat,
+    /// Where our header lies in the workspace.
+    pub(crate) include: &'static str,
+    /// What libevent's cmake has to find, and what it is told that there is not, so that nothing can
+    /// fall back.
+    pub(crate) found: &'static [&'static str],
+    pub(crate) denied: &'static [&'static str],
 }
+
+/// kqueue on Linux, and epoll elsewhere.
+pub(crate) static LINKED: Linked = if LINUX {
+    Linked {
+        compat: &KQUEUE,
+        include: "core/c/include",
+        found: &["EVENT__HAVE_SYS_EVENT_H", "EVENT__HAVE_KQUEUE", "EVENT__HAVE_WORKING_KQUEUE"],
+        // Checked for on the way to "has epoll"; preset, they are not looked for.
+        denied: &[
+            "EVENT__HAVE_EPOLL_CREATE",
+            "EVENT__HAVE_EPOLL_CREATE1",
+            "EVENT__HAVE_EPOLL_CTL",
+            "EVENT__HAVE_EPOLL",
+        ],
+    }
+} else {
+    Linked {
+        compat: &EPOLL,
+        include: "compat-epoll/c/include",
+        found: &["EVENT__HAVE_SYS_EPOLL_H", "EVENT__HAVE_EPOLL"],
+        denied: &["EVENT__HAVE_KQUEUE", "EVENT__HAVE_WORKING_KQUEUE"],
+    }
+};
 
 const EPOLL_METHOD: Method = Method {
     name: "epoll",
     announced: "epoll",
     switch: "EPOLL",
     env: &[],
-    native: true,
-    baseline: "epoll",
-    skips_count: true,
+    native: LINUX,
+    baseline: if LINUX { "epoll" } else { "kqueue" },
+    skips_count: LINUX,
     compat: &EPOLL,
     by_default: true,
 };
@@ -117,14 +150,14 @@ pub(crate) static METHODS: &[Method] = &[
         name: "epoll-changelist",
         announced: "epoll (with changelist)",
         env: &[("EVENT_EPOLL_USE_CHANGELIST", "yes")],
-        baseline: "epoll-changelist",
+        baseline: if LINUX { "epoll-changelist" } else { "kqueue" },
         by_default: false,
         ..EPOLL_METHOD
     },
     Method {
         name: "epoll-timerfd",
         env: &[("EVENT_PRECISE_TIMER", "1")],
-        baseline: "epoll-timerfd",
+        baseline: if LINUX { "epoll-timerfd" } else { "kqueue" },
         by_default: false,
         ..EPOLL_METHOD
     },
@@ -132,7 +165,7 @@ pub(crate) static METHODS: &[Method] = &[
         name: "epoll-timerfd-changelist",
         announced: "epoll (with changelist)",
         env: &[("EVENT_PRECISE_TIMER", "1"), ("EVENT_EPOLL_USE_CHANGELIST", "yes")],
-        baseline: "epoll-timerfd-changelist",
+        baseline: if LINUX { "epoll-timerfd-changelist" } else { "kqueue" },
         by_default: false,
         ..EPOLL_METHOD
     },
@@ -140,7 +173,9 @@ pub(crate) static METHODS: &[Method] = &[
         name: "poll",
         announced: "poll",
         switch: "POLL",
+        native: true,
         baseline: "poll",
+        skips_count: true,
         compat: &POLL,
         ..EPOLL_METHOD
     },
@@ -148,7 +183,9 @@ pub(crate) static METHODS: &[Method] = &[
         name: "select",
         announced: "select",
         switch: "SELECT",
+        native: true,
         baseline: "select",
+        skips_count: true,
         compat: &SELECT,
         ..EPOLL_METHOD
     },
@@ -156,7 +193,7 @@ pub(crate) static METHODS: &[Method] = &[
         name: "kqueue",
         announced: "kqueue",
         switch: "KQUEUE",
-        native: false,
+        native: !LINUX,
         skips_count: false,
         compat: &KQUEUE,
         ..EPOLL_METHOD

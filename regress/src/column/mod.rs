@@ -8,7 +8,7 @@ use std::fmt;
 use clap::ValueEnum;
 use serde::Serialize;
 
-pub(crate) use self::methods::{Compat, Entry, METHODS, Method, SWITCHES, kqueue, method};
+pub(crate) use self::methods::{Compat, Entry, LINKED, METHODS, Method, SWITCHES, method};
 pub(crate) use self::plan::{Plan, Wanted, plan};
 
 /// Who answers the calls.

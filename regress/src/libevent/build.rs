@@ -11,22 +11,23 @@ use rustix::fs::{FlockOperation, flock};
 use serde::Serialize;
 
 use super::{Source, Tools};
+use crate::column::LINKED;
 use crate::progress;
 
 /// Which libevent is built.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Flavor {
-    /// As on any Linux: epoll, poll and select.
+    /// As the system has it.
     Plain,
-    /// With kqueue.c on our header and library, and without epoll, so that nothing can fall back.
-    Kqueue,
+    /// With the method that it lacks, on our header and library, and without its own.
+    Linked,
 }
 
 impl Flavor {
     fn folder(self) -> &'static str {
         match self {
             Flavor::Plain => "plain",
-            Flavor::Kqueue => "kqueue",
+            Flavor::Linked => LINKED.compat.library,
         }
     }
 }
@@ -68,12 +69,12 @@ impl<'a> Builder<'a> {
         Self { source, tools, folder: source.folder(output_dir), jobs }
     }
 
-    /// Brings a flavor up to date. `kqueue` is the include folder and the library that the kqueue
+    /// Brings a flavor up to date. `linked` is the include folder and the library that the linked
     /// flavor is built on.
     ///
     /// # Errors
-    /// If files cannot be written, cmake or the compiler fails, or cmake finds no kqueue in ours.
-    pub(crate) fn build(&self, flavor: Flavor, kqueue: Option<(&Path, &Path)>) -> Result<Build> {
+    /// If files cannot be written, cmake or the compiler fails, or cmake does not find what is in ours.
+    pub(crate) fn build(&self, flavor: Flavor, linked: Option<(&Path, &Path)>) -> Result<Build> {
         let source = self.folder.join("source");
         fs::create_dir_all(&source).with_context(|| format!("cannot make {}", source.display()))?;
         // Two runs at once would build into the same folder.
@@ -83,21 +84,21 @@ impl<'a> Builder<'a> {
         let changed = self.source.copy(&source)?;
         let dir = self.folder.join(flavor.folder());
         let build = Build { source, bin: dir.join("bin") };
-        let options = self.options(kqueue);
+        let options = self.options(linked);
         let stamp = serde_json::to_string_pretty(&Stamp {
             cmake: self.tools.cmake,
             compiler: &self.tools.compiler,
             openssl: self.tools.openssl,
             zlib: self.tools.zlib,
             options: &options,
-            headers: headers(kqueue.map(|(include, _)| include))?,
+            headers: headers(linked.map(|(include, _)| include))?,
         })?;
         let stamp_file = dir.join("configured");
         let done_file = dir.join("built");
         let configured = fs::read_to_string(&stamp_file).is_ok_and(|old| old == stamp);
         if changed > 0 {
             // Another flavor's sources are the same ones.
-            for flavor in [Flavor::Plain, Flavor::Kqueue] {
+            for flavor in [Flavor::Plain, Flavor::Linked] {
                 let _ = fs::remove_file(self.folder.join(flavor.folder()).join("built"));
             }
         }
@@ -113,7 +114,7 @@ impl<'a> Builder<'a> {
                     .with_context(|| format!("cannot remove {}", dir.display()))?;
             }
             fs::create_dir_all(&dir).with_context(|| format!("cannot make {}", dir.display()))?;
-            self.configure(&build.source, &dir, &options, kqueue)?;
+            self.configure(&build.source, &dir, &options, linked)?;
             fs::write(&stamp_file, stamp).context("cannot write a stamp")?;
         }
         let mut command = Command::new("cmake");
@@ -127,7 +128,7 @@ impl<'a> Builder<'a> {
         Ok(build)
     }
 
-    fn options(&self, kqueue: Option<(&Path, &Path)>) -> Vec<String> {
+    fn options(&self, linked: Option<(&Path, &Path)>) -> Vec<String> {
         let python = self.tools.python.display();
         let mut options: Vec<String> = [
             // Static: half the compiling, and only our libraries are dynamic.
@@ -157,21 +158,17 @@ impl<'a> Builder<'a> {
             // libevent asks for 3.1, which cmake 4 has forgotten.
             options.push("CMAKE_POLICY_VERSION_MINIMUM=3.5".to_owned());
         }
-        if let Some((include, library)) = kqueue {
+        if let Some((include, library)) = linked {
             let (include, library) = (include.display(), library.display());
             // Off BSD kqueue.c assigns intptr_t to FreeBSD's `void *udata`, and libevent's test
             // program for kqueue lacks two headers: errors since gcc 14, warnings before.
             options.push(format!(
                 "CMAKE_C_FLAGS=-I\"{include}\" -Wno-int-conversion -Wno-implicit-function-declaration"
             ));
-            // For cmake's checks, which find (and run) kqueue, and for the programs.
+            // For cmake's checks, which find (and run) our functions, and for the programs.
             options.push(format!("CMAKE_REQUIRED_LIBRARIES={library}"));
             options.push(format!("CMAKE_C_STANDARD_LIBRARIES=\"{library}\""));
-            // Checked for on the way to "has epoll"; preset, they are not looked for.
-            options.push("EVENT__HAVE_EPOLL_CREATE=0".to_owned());
-            options.push("EVENT__HAVE_EPOLL_CREATE1=0".to_owned());
-            options.push("EVENT__HAVE_EPOLL_CTL=0".to_owned());
-            options.push("EVENT__HAVE_EPOLL=0".to_owned());
+            options.extend(LINKED.denied.iter().map(|name| format!("{name}=0")));
         }
         options
     }
@@ -181,7 +178,7 @@ impl<'a> Builder<'a> {
         source: &Path,
         dir: &Path,
         options: &[String],
-        kqueue: Option<(&Path, &Path)>,
+        linked: Option<(&Path, &Path)>,
     ) -> Result<()> {
         let mut command = Command::new("cmake");
         command.arg("-S").arg(source).arg("-B").arg(dir);
@@ -191,18 +188,16 @@ impl<'a> Builder<'a> {
         command.args(options.iter().map(|option| format!("-D{option}")));
         // libevent asks git for its version; the copy lies in a repository that is not its own.
         command.env("GIT_CEILING_DIRECTORIES", &self.folder);
-        if let Some((_, library)) = kqueue {
+        if let Some((_, library)) = linked {
             command.env("LD_LIBRARY_PATH", library_path(library));
         }
         logged(&mut command, &dir.join("configure.log"))?;
-        if kqueue.is_some() {
+        if linked.is_some() {
             let cache = fs::read_to_string(dir.join("CMakeCache.txt")).context("CMakeCache.txt")?;
-            for name in
-                ["EVENT__HAVE_SYS_EVENT_H", "EVENT__HAVE_KQUEUE", "EVENT__HAVE_WORKING_KQUEUE"]
-            {
+            for name in LINKED.found {
                 if !is_true(&cache, name) {
                     bail!(
-                        "libevent's cmake does not see kqueue: {name} is not set (the reason is in \
+                        "libevent's cmake does not see our library: {name} is not set (the reason is in \
                          {} or in CMakeFiles beside it)",
                         dir.join("configure.log").display()
                     );
