@@ -211,3 +211,14 @@ fn a_wait_ends_by_what_another_thread_does_and_not_before_its_time() {
         assert_eq!(waiter.join().unwrap(), [(7, IN)]);
     });
 }
+
+mod with_compat {
+    use compat_epoll::{eventfd, signalfd, timerfd};
+
+    include!("objects/api_body.rs");
+}
+
+#[test]
+fn eventfd_timerfd_and_signalfd_have_nixs_names() {
+    with_compat::all();
+}

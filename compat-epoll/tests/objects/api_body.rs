@@ -7,6 +7,7 @@ use nix::sys::time::{TimeSpec, TimeValLike};
 use signalfd::{SfdFlags, SignalFd};
 use timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags};
 
+/// Run by the portable tests too.
 pub(crate) fn all() {
     events();
     timers();
