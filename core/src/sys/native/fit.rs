@@ -3,7 +3,7 @@
 use std::mem::MaybeUninit;
 use std::os::fd::RawFd;
 
-use super::poll_queue::is_queue;
+use super::marked::is_queue;
 
 /// Sockets, pipes and FIFOs: what their filters tell is what poll asks, in every system. Everything
 /// else is asked by number; a queue too, which some systems take for a pipe: in ours it would be

@@ -87,7 +87,7 @@ pub(crate) fn create() -> Result<(RawFd, usize), nix::errno::Errno> {
     Ok((kq, id))
 }
 
-/// Is it any queue?
+/// Is it any queue, of this process?
 pub(crate) fn is_queue(fd: RawFd) -> bool {
     let now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     layout::kevent(fd, &[], &mut [], Some(&now)).is_ok()

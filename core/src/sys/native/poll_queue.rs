@@ -18,6 +18,7 @@ use crate::event::EvFlags;
 
 use super::fit;
 use super::layout::{self, Raw};
+use super::marked::is_queue;
 use super::raw::{self, Result};
 use super::readiness::apply::{Change, apply, event};
 use super::readiness::interest::FILTERS;
@@ -87,11 +88,6 @@ fn make() -> Result<RawFd> {
         return Ok(kept);
     }
     Ok(queue)
-}
-
-/// Is this number a queue, of this process?
-pub(super) fn is_queue(fd: RawFd) -> bool {
-    layout::kevent(fd, &[], &mut [], Some(&NOW)).is_ok()
 }
 
 const NOW: timespec = timespec { tv_sec: 0, tv_nsec: 0 };
