@@ -34,7 +34,8 @@ fn a_closed_number_reports_no_more() {
     assert_eq!(unsafe { libc::dup2(third.as_raw_fd(), there) }, there);
     drop(own(there));
     let delete = change(&there, EVFILT_VNODE, EvFlags::EV_DELETE, NONE, 0);
-    assert_eq!(apply(&kq, &[delete]), Err(Errno::EBADF));
+    // (ENOENT: another test's thread has a file at that number already.)
+    assert!(matches!(apply(&kq, &[delete]), Err(Errno::EBADF | Errno::ENOENT)));
     assert_eq!(kq.counters().knotes, 0);
 }
 

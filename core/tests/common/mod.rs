@@ -46,7 +46,14 @@ pub(crate) fn apply(kq: &Kqueue, changes: &[KEvent]) -> Result<(), Errno> {
 pub(crate) fn take(kq: &Kqueue, timeout: Option<timespec>) -> Vec<KEvent> {
     let empty = KEvent::new(0, EventFilter::EVFILT_READ, EvFlags::empty(), NONE, 0, 0);
     let mut events = vec![empty; 8];
-    let n = kq.kevent(&[], &mut events, timeout).expect("kevent");
+    // A child of another test's thread may end while that thread has all signals blocked, as spawning
+    // does: then SIGCHLD comes to this one, which ends its wait.
+    let n = loop {
+        match kq.kevent(&[], &mut events, timeout) {
+            Err(Errno::EINTR) => {}
+            n => break n.expect("kevent"),
+        }
+    };
     events.truncate(n);
     events
 }
