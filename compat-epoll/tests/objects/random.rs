@@ -191,8 +191,11 @@ fn timers(calls: Calls, program: &[TimerStep]) -> Vec<Came> {
             (clock, fd) = (of, new);
         })),
         TimerStep::At(value, interval) => {
-            let at = now(clock) + value * HOUR - HOUR / 2;
-            let new = times((at.max(1), 0), (interval * HOUR, 0));
+            // A machine that was started just now has no hours behind it.
+            let began = clock != libc::CLOCK_REALTIME && value <= 0;
+            let at = if began { 1 } else { now(clock) + value * HOUR - HOUR / 2 };
+            let interval = if began { 0 } else { interval };
+            let new = times((at, 0), (interval * HOUR, 0));
             let came = left(calls.set(fd.as_raw_fd(), TFD_TIMER_ABSTIME, Some(new)));
             if value <= 0 {
                 // The kernel's comes a moment later.

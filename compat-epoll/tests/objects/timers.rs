@@ -168,8 +168,8 @@ fn it_is_unset(calls: Calls) {
 fn an_expiry_is_one_edge_until_it_is_read(calls: Calls) {
     let (ep, fd) = (calls.epoll.create(), calls.timerfd(CLOCK_MONOTONIC, TFD_NONBLOCK).unwrap());
     calls.epoll.add(&ep, &fd, IN | ET, 7).unwrap();
-    calls.set(fd.as_raw_fd(), 0, Some(times(MILLI, (0, 100_000)))).unwrap();
     let began = sys::monotonic_ns();
+    calls.set(fd.as_raw_fd(), 0, Some(times(MILLI, (0, 100_000)))).unwrap();
     assert_eq!(calls.epoll.wait(&ep, 4, -1).unwrap(), [event(IN, 7)]);
     assert!(sys::monotonic_ns() - began >= 1_000_000);
     assert_eq!(calls.epoll.wait(&ep, 4, 5).unwrap(), []);
