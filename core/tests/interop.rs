@@ -3,6 +3,7 @@
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, IntoRawFd, OwnedFd};
 
 use kq_core::test_support::echo::{EchoServer, printed};
+use kq_core::test_support::epoll::KERNEL;
 use kq_core::{EvFlags, EventFilter, FilterFlag, KEvent, Kqueue};
 
 fn user(fflags: FilterFlag) -> KEvent {
@@ -29,6 +30,28 @@ fn one_thread_waits_in_a_queue_that_another_one_changes() {
     });
     queue.kevent(&[user(FilterFlag::NOTE_TRIGGER)], &mut [], None).unwrap();
     assert_eq!(waiting.join().unwrap(), Ok(1));
+}
+
+/// Who watches a queue by edges is told of what comes after something that came and was taken back.
+#[test]
+fn an_edge_is_told_after_one_that_was_taken_back() {
+    let queue = Kqueue::new().unwrap();
+    let change = |flags, fflags| {
+        let change = KEvent::new(1, EventFilter::EVFILT_USER, flags, fflags, 0, 0);
+        queue.kevent(&[change], &mut [], None).unwrap();
+    };
+    let edges = KERNEL.create();
+    KERNEL.add(&edges, &queue, (libc::EPOLLIN | libc::EPOLLET) as u32, 0).unwrap();
+    for taken_back in [EvFlags::EV_DELETE, EvFlags::EV_DISABLE] {
+        for round in 0..3 {
+            change(EvFlags::EV_ADD | EvFlags::EV_ENABLE | EvFlags::EV_CLEAR, FilterFlag::empty());
+            change(EvFlags::empty(), FilterFlag::NOTE_TRIGGER);
+            let told = KERNEL.wait(&edges, 2, 0).unwrap();
+            assert_eq!(told.len(), 1, "{taken_back:?}, round {round}");
+            change(taken_back, FilterFlag::empty());
+        }
+        change(EvFlags::EV_ADD | EvFlags::EV_DELETE, FilterFlag::empty());
+    }
 }
 
 #[test]

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicI32, AtomicUsize, Ordering::SeqCst};
 
 use kq::*;
 use kq_core::EventFilter::{EVFILT_SIGNAL, EVFILT_USER};
+use kq_core::test_support::epoll::KERNEL;
 use kq_core::test_support::signals::{
     block, catch, caught, ignore, is_blocked, send_to_process, send_to_self, set_of, unblock,
 };
@@ -37,6 +38,7 @@ kq_core::suite! {
     a_queue_of_a_thread_that_does_not_see_it_pending_is_told
     signals_while_disabled_are_counted
     what_is_deleted_or_disabled_leaves_the_queue_quiet
+    an_edge_is_told_after_one_that_was_taken_back
     a_dispatched_knote_is_quiet_until_enabled
     what_stays_pending_may_wake_for_nothing
     a_handler_installed_later_is_found_at_the_next_call
@@ -582,6 +584,22 @@ fn what_is_deleted_or_disabled_leaves_the_queue_quiet() {
             assert!(!is_readable(&kq), "{flag:?}, {blocked}");
             unblock(&[SIGUSR1, SIGUSR2]);
         }
+    }
+}
+
+/// To who watches the queue by edges.
+fn an_edge_is_told_after_one_that_was_taken_back() {
+    catch(SIGUSR1, 0);
+    catch(SIGUSR2, 0);
+    let kq = queue_of(SIGUSR1);
+    watch(&kq, SIGUSR2);
+    let edges = KERNEL.create();
+    KERNEL.add(&edges, &kq, (libc::EPOLLIN | libc::EPOLLET) as u32, 0).unwrap();
+    for round in 0..3 {
+        send_to_self(SIGUSR1);
+        assert_eq!(KERNEL.wait(&edges, 2, 0).unwrap().len(), 1, "round {round}");
+        delete(&kq, SIGUSR1).unwrap();
+        watch(&kq, SIGUSR1);
     }
 }
 

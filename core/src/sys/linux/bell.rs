@@ -5,6 +5,9 @@
 //! look: EPOLL_CTL_MOD for EPOLLIN|EPOLLET is one edge. The scan that fetches it has consumed it, and
 //! what one scan leaves over is announced by ringing again. To hush is to register it for nothing.
 //!
+//! A bell that was hushed before a scan came stays in the kernel's list of what is ready, and to ring it
+//! there would be no edge for who watches the queue from outside. So it is taken out and put in again.
+//!
 //! (To write to an eventfd costs as much, and where the program has closed the number by a raw system
 //! call, and opened a file there, writes to that file. EPOLL_CTL_MOD fails then: see `registered.rs`.)
 
@@ -14,7 +17,7 @@ use libc::{EFD_CLOEXEC, EFD_NONBLOCK, EPOLLET, EPOLLIN};
 use nix::errno::Errno;
 
 use super::raw::{self, Result};
-use super::registered::Registered;
+use super::registered::{Registered, leave};
 use super::token::Token;
 
 const RUNG: i32 = EPOLLIN | EPOLLET;
@@ -25,6 +28,8 @@ pub(crate) struct Bell {
     eventfd: Option<Registered>,
     /// Rung, and no scan has come for it yet.
     rung: bool,
+    /// Hushed, when no scan had come for it.
+    unheard: bool,
 }
 
 impl Bell {
@@ -79,9 +84,14 @@ impl Bell {
     /// bell's number, and perhaps more of ours; it hangs anew.
     pub(crate) fn ring(&mut self, kq: RawFd) -> bool {
         let Some(eventfd) = self.eventfd.as_mut().filter(|_| !self.rung) else { return false };
-        self.rung = eventfd.listen(kq, RUNG).is_ok();
+        let out = std::mem::take(&mut self.unheard) && leave(kq, eventfd.own());
+        let rung = if out { eventfd.add_to(kq, RUNG) } else { eventfd.listen(kq, RUNG) };
+        self.rung = rung.is_ok();
         if self.rung {
             return false;
+        }
+        if out && let Some(eventfd) = self.eventfd.take() {
+            eventfd.close(kq); // no memory to put it in again: another is tried for
         }
         self.ring_another(kq)
     }
@@ -112,7 +122,7 @@ impl Bell {
     pub(crate) fn hush(&mut self, kq: RawFd) {
         if let Some(eventfd) = self.eventfd.as_mut().filter(|_| self.rung) {
             let _ = eventfd.listen(kq, HUSHED);
-            self.rung = false;
+            (self.rung, self.unheard) = (false, true);
         }
     }
 
