@@ -66,17 +66,22 @@ fn wants(interface: &Interface) -> Vec<Want> {
 }
 
 fn soak(interface: &Interface, want: Want, args: &SoakArgs, seed: u64) -> Result<()> {
-    let mut numbers = open_numbers()?;
     // With their thread, the sets of poll and select go.
-    let (counts, growth) = std::thread::scope(|scope| {
-        let thread = scope.spawn(|| carry(interface, want, args, seed));
-        thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-    })?;
+    let carry = |connections| {
+        std::thread::scope(|scope| {
+            let thread = scope.spawn(|| carry(interface, want, args, connections, seed));
+            thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        })
+    };
+    // What a library has for as long as the process lives is there from its first queue on.
+    carry(args.connections.min(1000))?;
+    let mut numbers = open_numbers()?;
+    let (counts, growth) = carry(args.connections)?;
     ensure!(growth.heap < GROWTH && growth.dirty < GROWTH, "it grew by {growth:?}");
     let mut left = open_numbers()?;
     if interface.name == "kqueue-c" {
         // It is not preloaded here, and does not see that its queue is closed: what belongs to that
-        // stays hidden until another queue comes to its number.
+        // stays hidden until more queues are made.
         left.retain(|&number| number < HIDDEN);
         numbers.retain(|&number| number < HIDDEN);
     }
@@ -99,13 +104,14 @@ fn carry(
     interface: &Interface,
     want: Want,
     args: &SoakArgs,
+    connections: u64,
     seed: u64,
 ) -> Result<(Counts, Memory)> {
     let mut world = World::new(interface, want, args.open.into(), seed)?;
     // What there is after a tenth is what there has to be.
-    world.carry(args.connections / 10)?;
+    world.carry(connections / 10)?;
     let settled = usage::memory()?;
-    world.carry(args.connections)?;
+    world.carry(connections)?;
     let growth = usage::memory()?.since(settled);
     Ok((world.end()?, growth))
 }
