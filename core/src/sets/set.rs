@@ -343,7 +343,10 @@ impl Set {
                     self.asked[self.cursor].set_state(State::Unfit);
                     self.cursor += 1;
                 }
-                Enrolled::Another | Enrolled::Later => {
+                not_yet @ (Enrolled::Another | Enrolled::Later) => {
+                    if not_yet == Enrolled::Another {
+                        count(Count::Reused);
+                    }
                     self.asked[self.cursor].is_new_at(self.calls);
                     self.cursor += 1;
                 }

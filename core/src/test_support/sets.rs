@@ -276,8 +276,11 @@ pub fn compare_programs(cases: u32, pairs: &[Pair]) {
     // strict serves nothing where an entry is asked by number, as one mostly is here.
     match policy().as_str() {
         "default" | "register" => {
+            assert!(counter("served") > 0);
             // Closes were met: by a note or a comparison, or by an event of what nobody knows any more.
-            assert!(counter("served") > 0 && counter("reused") + counter("stale") > 0);
+            // (Where nobody tells of them that is a matter of time too: `defences::untold` has them met.)
+            let told = pairs.iter().all(|pair| pair.promise == Promise::Exact);
+            assert!(!told || counter("reused") + counter("stale") > 0);
         }
         "off" => assert_eq!(counter("served"), 0),
         _ => {}
