@@ -11,7 +11,7 @@ pub(crate) mod fork;
 pub(crate) mod kqueue;
 #[cfg(kqcompat_native)]
 mod layout;
-#[cfg(target_os = "macos")]
+#[cfg(any(target_os = "macos", all(test, kqcompat_native, target_os = "linux")))]
 mod macos;
 #[cfg(kqcompat_native)]
 mod marked;
