@@ -21,6 +21,8 @@ pub(crate) const RULES: &[Rule<Calls>] = rules![
     differs no_alarm_clocks,
     differs null_is_efault,
     differs bands_are_never_told,
+    differs an_instance_is_readable_once_for_nothing,
+    differs an_edge_of_both_directions_is_told_in_each_of_two_waits,
 ];
 
 /// Of epoll itself: RDBAND, WRBAND and MSG, which the kernel tells of a socket that can be written.
@@ -35,6 +37,38 @@ fn bands_are_never_told(calls: Calls) {
         assert_eq!(calls.epoll.bits(&ep), told);
         calls.epoll.modify(&ep, &ours, BANDS | IN | OUT, 7).unwrap();
         assert_eq!(calls.epoll.bits(&ep), told | IN | OUT);
+    }
+}
+
+/// Of epoll itself: a write end that is registered for a hang-up alone has room.
+fn an_instance_is_readable_once_for_nothing(calls: Calls) {
+    let (_reader, writer) = sys::pipe().unwrap();
+    for (calls, at_first) in [(KERNEL, 0), (calls, POLLIN)] {
+        let ep = calls.epoll.create();
+        calls.epoll.add(&ep, &writer, 0, 7).unwrap();
+        assert_eq!(sys::poll(ep.as_raw_fd(), POLLIN), at_first);
+        assert_eq!(calls.epoll.wait(&ep, 4, 0).unwrap(), []);
+        assert_eq!(sys::poll(ep.as_raw_fd(), POLLIN), 0);
+    }
+}
+
+/// Of epoll itself: a hang-up is an edge of two filters, and there is room for one of them in a wait.
+fn an_edge_of_both_directions_is_told_in_each_of_two_waits(calls: Calls) {
+    const EDGE: u32 = libc::EPOLLET as u32;
+    for (calls, times) in [(KERNEL, 1), (calls, 2)] {
+        let (ours, theirs) = std::os::unix::net::UnixStream::pair().unwrap();
+        ours.set_nonblocking(true).unwrap();
+        sys::fill(ours.as_raw_fd(), 4096);
+        let ep = calls.epoll.create();
+        calls.epoll.add(&ep, &ours, IN | OUT | EDGE, 7).unwrap();
+        assert_eq!(calls.epoll.wait(&ep, 4, 0).unwrap(), []);
+        drop(theirs);
+        let all = calls.epoll.wait(&ep, 1, 0).unwrap();
+        assert!(all.len() == 1 && all[0].events & (IN | OUT) == IN | OUT, "{all:?}");
+        for _ in 1..times {
+            assert_eq!(calls.epoll.wait(&ep, 1, 0).unwrap(), all);
+        }
+        assert_eq!(calls.epoll.wait(&ep, 1, 0).unwrap(), []);
     }
 }
 
