@@ -23,7 +23,13 @@ pub(crate) fn full_check<F: Front>(
         set.rebuild(true);
     }
     let start = now();
-    let result = front.whole(set, Time::Now);
+    // It is made without the caller's mask: a signal that this may block does not end it.
+    let result = loop {
+        match front.whole(set, Time::Now) {
+            Err(Errno::EINTR) if front.timeout().1 => {}
+            result => break result,
+        }
+    };
     let end = now();
     set.check_cost = end - start;
     set.checked_at = about_now();

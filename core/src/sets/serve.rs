@@ -87,8 +87,6 @@ fn choose<F: Front>(set: &mut Set, front: &mut F, policy: Policy, events: &mut [
     if policy == Policy::Strict || about_now().saturating_sub(set.checked_at) >= set.patience() {
         match full_check(set, front, events) {
             Ok(0) => {}
-            // By a signal that the caller's mask may block: the check is made without it.
-            Err(_) if masked => return hand_over(set, front),
             found => {
                 count(Count::Served);
                 return Outcome::Ours(found);

@@ -317,7 +317,7 @@ impl Set {
             return;
         }
         let mut budget = if all { asked } else { 1 + asked / 64 };
-        let (mut allowed, mut looked) = (None, false);
+        let mut looked = false;
         for _ in 0..if all { asked } else { asked.min(4 * budget) } {
             if self.cursor >= self.asked.len() {
                 self.cursor = 0;
@@ -328,11 +328,13 @@ impl Set {
                 self.cursor += 1;
                 continue;
             }
-            if !*allowed.get_or_insert_with(|| self.watch.may_change()) {
-                return;
-            }
-            if !std::mem::replace(&mut looked, true) && self.watch.is_lost() {
-                return self.rebuild(true);
+            if !std::mem::replace(&mut looked, true) {
+                if !self.watch.may_change() {
+                    return;
+                }
+                if self.watch.is_lost() {
+                    return self.rebuild(true);
+                }
             }
             match self.watch.enroll(&a) {
                 Enrolled::Yes => {

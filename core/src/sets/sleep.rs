@@ -43,11 +43,6 @@ pub(crate) fn sleep<F: Front>(
             if policy == Policy::Strict {
                 match full_check(set, front, events) {
                     Ok(0) => front.begin(set),
-                    // See `serve`.
-                    Err(_) if front.timeout().1 => {
-                        let left = deadline.map(|d| d.saturating_sub(now()));
-                        return in_the_kernel(set, front, left);
-                    }
                     found => {
                         count(Count::Served);
                         return Outcome::Ours(found);
