@@ -39,6 +39,7 @@ fn build_and_run(name: &str) {
     cc.args(["-std=gnu11", "-Wall", "-Wextra", "-Werror", "-O1", "-g", "-pthread", "-o"]);
     cc.arg(&built.0).arg(here.join("tests/c").join(name).with_extension("c"));
     cc.arg("-I").arg(here.join("../core/c/include"));
+    cc.arg("-I").arg(here.join("../core/c/tests/c"));
     cc.arg("-L").arg(folder).arg(format!("-Wl,-rpath,{}", folder.display()));
     cc.arg("-lkqcompat_kqueue");
     let output = match cc.output() {

@@ -22,3 +22,12 @@ pub(crate) fn attempt<T>(work: impl FnOnce() -> Result<T>) -> Option<T> {
 pub(crate) fn answer(work: impl FnOnce() -> Result<c_int>) -> c_int {
     attempt(work).unwrap_or(-1)
 }
+
+/// The same where no panic is to be stopped, since a cancelled thread unwinds through it.
+#[cfg(any(not(target_os = "linux"), kqcompat_native))]
+pub(crate) fn told<T: From<i8>>(result: Result<T>) -> T {
+    result.unwrap_or_else(|errno| {
+        errno.set();
+        T::from(-1)
+    })
+}

@@ -5,20 +5,8 @@
 
 use kq_core::objects::{self, Times};
 use libc::{c_int, c_uint, c_void, sigset_t, ssize_t};
-use nix::Result;
 
-use crate::border::answer;
-
-/// What a C function that moves bytes returns of its work.
-fn moved(result: Result<usize>) -> ssize_t {
-    match result {
-        Ok(bytes) => bytes as ssize_t,
-        Err(errno) => {
-            errno.set();
-            -1
-        }
-    }
-}
+use crate::border::{answer, told};
 
 /// `eventfd(initval, flags)` - see [`objects::eventfd`].
 #[unsafe(no_mangle)]
@@ -102,7 +90,7 @@ pub unsafe extern "C-unwind" fn kqcompat_read(
     count: usize,
 ) -> ssize_t {
     // SAFETY: the caller's promise.
-    moved(unsafe { objects::read(fd, buf, count) })
+    told(unsafe { objects::read(fd, buf, count) }.map(|bytes| bytes as ssize_t))
 }
 
 /// `write(fd, buf, count)` - see [`objects::write`].
@@ -116,7 +104,7 @@ pub unsafe extern "C-unwind" fn kqcompat_write(
     count: usize,
 ) -> ssize_t {
     // SAFETY: the caller's promise.
-    moved(unsafe { objects::write(fd, buf, count) })
+    told(unsafe { objects::write(fd, buf, count) }.map(|bytes| bytes as ssize_t))
 }
 
 /// `fcntl(fd, cmd, arg)` - see [`objects::fcntl`]. The header gives it the third argument that C
@@ -127,11 +115,5 @@ pub unsafe extern "C-unwind" fn kqcompat_write(
 #[unsafe(no_mangle)]
 pub unsafe extern "C-unwind" fn kqcompat_fcntl(fd: c_int, cmd: c_int, arg: isize) -> c_int {
     // SAFETY: the caller's promise.
-    match unsafe { objects::fcntl(fd, cmd, arg) } {
-        Ok(value) => value,
-        Err(errno) => {
-            errno.set();
-            -1
-        }
-    }
+    told(unsafe { objects::fcntl(fd, cmd, arg) })
 }

@@ -8,15 +8,10 @@ use kq_core::epoll_abi::epoll_event;
 use libc::{c_int, sigset_t, timespec};
 use nix::Result;
 
-/// What a C function returns of its work.
+use crate::border::told;
+
 fn answer(result: Result<usize>) -> c_int {
-    match result {
-        Ok(ready) => ready as c_int,
-        Err(errno) => {
-            errno.set();
-            -1
-        }
-    }
+    told(result.map(|ready| ready as c_int))
 }
 
 /// `epoll_wait(epfd, events, maxevents, timeout)` - takes what is ready, or waits (epoll_wait(2)).

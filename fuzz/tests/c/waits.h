@@ -24,13 +24,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define CHECK(what) do {						\
-	if (!(what)) {							\
-		fprintf(stderr, "%s:%d: %s (errno %d, %s)\n", __FILE__,	\
-		    __LINE__, #what, errno, strerror(errno));		\
-		_exit(1);						\
-	}								\
-} while (0)
+#include "check.h"
 
 /* How often: the environment's KQCOMPAT_CASES, or as usual. Only what is usual is to end in time. */
 static inline long cases(long usual)

@@ -144,6 +144,16 @@ fn may_be_duplicate(fd: RawFd, errno: Errno) -> Option<Arc<Object>> {
     guarded(|| find(fd))
 }
 
+/// One of ours; or what the system's call, which is made where the number is not known to be one, says.
+fn object_or(fd: RawFd, call: impl FnOnce() -> isize) -> Result<Arc<Object>, Result<usize, Errno>> {
+    if let Some(object) = may_be(fd) {
+        return Ok(object);
+    }
+    let n = call();
+    let duplicate = (n < 0).then(Errno::last).and_then(|errno| may_be_duplicate(fd, errno));
+    duplicate.ok_or_else(|| Errno::result(n).map(|n| n as usize))
+}
+
 /// `read(fd, buf, count)` - takes what one of ours has counted, and waits for it unless it is not to
 /// block; of every other descriptor it is read(2). Returns the number of bytes.
 ///
@@ -156,17 +166,10 @@ fn may_be_duplicate(fd: RawFd, errno: Errno) -> Option<Arc<Object>> {
 /// # Safety
 /// `buf` has room for `count` bytes.
 pub unsafe fn read(fd: RawFd, buf: *mut c_void, count: usize) -> Result<usize, Errno> {
-    let object = match may_be(fd) {
-        Some(object) => object,
-        None => {
-            // SAFETY: the caller's promise.
-            let n = unsafe { libc::read(fd, buf, count) };
-            let Some(object) = (n < 0).then(Errno::last).and_then(|e| may_be_duplicate(fd, e))
-            else {
-                return Errno::result(n).map(|n| n as usize);
-            };
-            object
-        }
+    // SAFETY: the caller's promise.
+    let object = match object_or(fd, || unsafe { libc::read(fd, buf, count) }) {
+        Ok(object) => object,
+        Err(done) => return done,
     };
     loop {
         let taken = guarded(|| {
@@ -228,17 +231,10 @@ fn sleep(fd: RawFd) -> Result<(), Errno> {
 /// # Safety
 /// `buf` holds `count` bytes.
 pub unsafe fn write(fd: RawFd, buf: *const c_void, count: usize) -> Result<usize, Errno> {
-    let object = match may_be(fd) {
-        Some(object) => object,
-        None => {
-            // SAFETY: the caller's promise.
-            let n = unsafe { libc::write(fd, buf, count) };
-            let Some(object) = (n < 0).then(Errno::last).and_then(|e| may_be_duplicate(fd, e))
-            else {
-                return Errno::result(n).map(|n| n as usize);
-            };
-            object
-        }
+    // SAFETY: the caller's promise.
+    let object = match object_or(fd, || unsafe { libc::write(fd, buf, count) }) {
+        Ok(object) => object,
+        Err(done) => return done,
     };
     loop {
         let given = guarded(|| match &mut *object.lock() {
