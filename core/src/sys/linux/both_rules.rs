@@ -31,7 +31,11 @@ pub(crate) fn has_none(queue: &Queue) -> bool {
 /// The nested queue, if there is one.
 #[inline]
 pub(crate) fn inner(queue: &Queue) -> Option<Caller> {
-    let kq = queue.inner.load(Ordering::Acquire);
+    inner_at(queue.inner.load(Ordering::Acquire))
+}
+
+#[inline]
+fn inner_at(kq: RawFd) -> Option<Caller> {
     if kq < 0 {
         return None;
     }
@@ -40,13 +44,18 @@ pub(crate) fn inner(queue: &Queue) -> Option<Caller> {
 
 /// The nested queue, made if there is none.
 pub(crate) fn make_inner(outer: Caller) -> Result<Caller> {
-    if let Some(there) = inner(outer.queue) {
+    let place = &outer.queue.inner;
+    let there = place.load(Ordering::Acquire);
+    if let Some(there) = inner_at(there) {
         if registered::check_number(outer.kq, there.kq).is_ok() {
             return Ok(there);
         }
         // The program has closed its number: its knotes are gone.
         queue::forget_closed(there.kq);
-        outer.queue.inner.store(-1, Ordering::Release);
+    }
+    if there >= 0 {
+        // That, or our parent's. (If it is another by now, another thread was first.)
+        let _ = place.compare_exchange(there, -1, Ordering::AcqRel, Ordering::Acquire);
     }
     let kq = hidden(|| raw::epoll_create1(libc::EPOLL_CLOEXEC))?;
     let made = queue::open(kq, Rules::Kqueue, false).ok_or(Errno::EMFILE).and_then(|_| {
@@ -55,9 +64,7 @@ pub(crate) fn make_inner(outer: Caller) -> Result<Caller> {
         knotes(kq)?.soft.is_set(kq).map(drop) // hangs the bell, by which the number is known
     });
     let first = made.and_then(|()| {
-        let none = outer.queue.inner.load(Ordering::Acquire);
-        let swapped =
-            outer.queue.inner.compare_exchange(none, kq, Ordering::AcqRel, Ordering::Acquire);
+        let swapped = place.compare_exchange(-1, kq, Ordering::AcqRel, Ordering::Acquire);
         // Another thread was first: its queue is the one.
         swapped.map(drop).map_err(|_| Errno::EEXIST)
     });
