@@ -3,12 +3,15 @@
 use std::os::fd::RawFd;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::thread;
+use std::time::Duration;
 
 use kq_core::EventFilter::EVFILT_USER;
 use kq_core::test_support::compare::Plan;
 use kq_core::{Errno, EvFlags, FilterFlag, KEvent, abi, raw, readiness};
 use libc::timespec;
 
+/// Long enough: only a failing test waits for it.
+const SOON: timespec = timespec { tv_sec: 5, tv_nsec: 0 };
 const NOW: timespec = timespec { tv_sec: 0, tv_nsec: 0 };
 
 fn rounds() -> usize {
@@ -32,6 +35,12 @@ fn triggered(ident: usize) -> [KEvent; 2] {
         user(EvFlags::EV_ADD | EvFlags::EV_CLEAR, FilterFlag::empty()),
         user(EvFlags::empty(), FilterFlag::NOTE_TRIGGER),
     ]
+}
+
+/// As the hooks of the C libraries close.
+fn close(fd: RawFd) {
+    abi::closing(fd);
+    raw::close(fd).unwrap();
 }
 
 /// Runs it in two threads that begin at once.
@@ -63,5 +72,27 @@ fn an_instances_first_knotes() {
         assert_eq!(kevent(epoll, &[], &mut events, &NOW), Ok(0), "round {round}");
         readiness::closed(epoll);
         raw::close(epoll).unwrap();
+    }
+}
+
+/// The first calls by another number of a queue: it counts once, so that the queue is over when all its
+/// numbers are closed, and who sleeps in it wakes.
+#[test]
+fn a_duplicates_first_calls() {
+    for round in 0..rounds() {
+        let kq = abi::kqueue(0).unwrap();
+        assert_eq!(kevent(kq, &triggered(1)[..1], &mut [], &NOW), Ok(0));
+        let other = raw::fcntl(kq, libc::F_DUPFD_CLOEXEC, 0).unwrap();
+        at_once(|_| assert_eq!(kevent(other, &[], &mut [KEvent::default()], &NOW), Ok(0)));
+        thread::scope(|scope| {
+            let before = readiness::counters_of(kq).unwrap().waits;
+            let waiter = scope.spawn(|| kevent(kq, &[], &mut [KEvent::default()], &SOON));
+            while readiness::counters_of(kq).unwrap().waits == before {
+                thread::sleep(Duration::from_micros(10));
+            }
+            close(other);
+            close(kq);
+            assert_eq!(waiter.join().unwrap(), Err(Errno::EBADF), "round {round}");
+        });
     }
 }

@@ -23,6 +23,9 @@ pub(crate) fn find(fd: RawFd) -> Option<&'static Queue> {
     for queue in all().filter(|queue| queue.rules() == Rules::Kqueue) {
         let Ok(mut knotes) = queue.knotes(queue.life()) else { continue };
         if knotes.soft.is_set(fd) == Ok(true) {
+            if by_number::get(fd).is_some_and(|known| std::ptr::eq(known, queue)) {
+                return Some(queue); // another thread has found it while we waited for the lock
+            }
             knotes.renew(fd).ok()?;
             if !by_number::set(fd, Some(queue)) {
                 return None;
