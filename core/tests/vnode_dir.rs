@@ -7,6 +7,7 @@ use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 
 use common::*;
+use kq_core::EventFilter::EVFILT_VNODE;
 
 #[test]
 fn a_directory_tells_of_its_entries() {
@@ -60,6 +61,44 @@ fn a_directory_is_removed_wherever_it_is() {
     // Removed from where it was moved to.
     fs::rename(dir.path("one"), other.path("one")).unwrap();
     assert_eq!(take(&kq, NOW), []);
+    fs::remove_dir(other.path("one")).unwrap();
+    assert_eq!(told(&kq), DELETE);
+}
+
+/// Nobody looked between the two.
+#[test]
+fn a_directory_is_moved_and_then_removed() {
+    let dir = Dir::new();
+    let other = Dir::new();
+    for asked in [DELETE, DELETE | RENAME] {
+        fs::create_dir(dir.path("one")).unwrap();
+        let one = File::open(dir.path("one")).unwrap();
+        let kq = watch(&one, asked);
+        fs::rename(dir.path("one"), other.path("one")).unwrap();
+        fs::remove_dir(other.path("one")).unwrap();
+        assert_eq!(told(&kq), asked);
+    }
+}
+
+/// That it was moved is among what inotify lost.
+#[test]
+fn a_directory_is_moved_unseen_and_then_removed() {
+    let dir = Dir::new();
+    let other = Dir::new();
+    let (mut a, mut b) = (dir.file("a"), dir.file("b"));
+    fs::create_dir(dir.path("one")).unwrap();
+    let one = File::open(dir.path("one")).unwrap();
+    let kq = watch(&one, DELETE);
+    for file in [&a, &b] {
+        apply(&kq, &[change(file, EVFILT_VNODE, ADD | CLEAR, WRITE, 0)]).unwrap();
+    }
+    // By turns, since like events in a row are one.
+    for _ in 0..max_queued_events() / 2 + 10 {
+        a.write_all(b"1").unwrap();
+        b.write_all(b"1").unwrap();
+    }
+    fs::rename(dir.path("one"), other.path("one")).unwrap();
+    assert_eq!(take(&kq, NOW).len(), 2);
     fs::remove_dir(other.path("one")).unwrap();
     assert_eq!(told(&kq), DELETE);
 }

@@ -94,6 +94,12 @@ pub(crate) fn told(kq: &Kqueue) -> FilterFlag {
     event.fflags()
 }
 
+/// So many events inotify keeps before it loses some.
+pub(crate) fn max_queued_events() -> usize {
+    fs::read_to_string("/proc/sys/fs/inotify/max_queued_events")
+        .map_or(16384, |text| text.trim().parse().unwrap())
+}
+
 /// Owns the descriptor that a call of libc's has just returned.
 #[track_caller]
 pub(crate) fn own(fd: RawFd) -> OwnedFd {

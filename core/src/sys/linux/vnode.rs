@@ -131,7 +131,7 @@ impl Vnode {
         clear: bool,
         inotify: &mut Inotify,
     ) -> Result<Option<Report>> {
-        if self.told & IN_MOVE_SELF != 0
+        if self.told & (IN_MOVE_SELF | IN_Q_OVERFLOW) != 0
             && let Some(place) = &mut self.place
         {
             // Where it fails, what was told before stands: that it was moved.
@@ -305,7 +305,9 @@ impl Stat {
             notes |= if now.size > self.size && !now.is_dir() { EXTEND } else { 0 };
             self.size = now.size;
         }
-        if told & (IN_ATTRIB | IN_DELETE | IN_DELETE_SELF) != 0 || lost {
+        // (A directory that was moved may have been removed since, where nobody was told of it.)
+        let moved = told & IN_MOVE_SELF != 0 && now.is_dir();
+        if told & (IN_ATTRIB | IN_DELETE | IN_DELETE_SELF) != 0 || moved || lost {
             // A directory's links are its subdirectories, which the events of entries tell of. A
             // name more or less is a change of attributes for inotify, not so for kqueue.
             let linked = now.links != self.links && !now.is_dir();
