@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
+use std::{fs, io};
 
 use clap::builder::PossibleValuesParser;
 use clap::error::ErrorKind;
@@ -53,6 +54,12 @@ pub(crate) struct Options {
     /// Use this libevent source tree (2.1 or 2.2) instead of the bundled one; it is not written to
     #[arg(long, value_name = "DIR")]
     pub(crate) libevent: Option<PathBuf>,
+
+    /// Build kqcompat's epoll, poll and select on a kqueue: that of the first library, which exports
+    /// `kqueue` and `kevent`; all of them are loaded into the tests, in this order.
+    /// `KQCOMPAT_NATIVE_LAYOUT` says whose struct it takes (`netbsd`; FreeBSD's if it is not set)
+    #[arg(long, value_name = "LIBRARY", value_delimiter = ',', value_parser = library)]
+    pub(crate) over: Vec<PathBuf>,
 
     /// Write the results as JSON
     #[arg(long, value_name = "FILE")]
@@ -142,6 +149,11 @@ impl Options {
     pub(crate) fn timeout(&self) -> Duration {
         Duration::from_secs(self.timeout.into())
     }
+}
+
+/// A library's path, for the linker and the loader, which look from other folders.
+fn library(path: &str) -> io::Result<PathBuf> {
+    fs::canonicalize(path)
 }
 
 /// Reads the command line; on a mistake says what is right and ends the process.

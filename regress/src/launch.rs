@@ -30,8 +30,7 @@ pub(crate) fn exec(run: &Run) -> Result<Infallible> {
     command.args(args);
     if run.backend == Backend::Compat {
         let libraries = libraries(&run.method, run.policy)?;
-        let paths: Vec<&Path> = libraries.iter().map(PathBuf::as_path).collect();
-        let mut list = preload::preload_list(&paths)?;
+        let mut list = preload::preload_list(&libraries)?;
         if let Some(old) = std::env::var_os("LD_PRELOAD").filter(|old| !old.is_empty()) {
             list.push(":");
             list.push(old);
@@ -44,7 +43,7 @@ pub(crate) fn exec(run: &Run) -> Result<Infallible> {
             command.env(STATS, place);
         }
         takes_preloads(&program)?;
-        prove(&command, &program, &paths)?;
+        prove(&command, &program, &libraries)?;
     }
     if run.backend == Backend::Native && run.stats.is_some() {
         bail!("--stats is for the libraries, and --backend native has none");
@@ -79,7 +78,7 @@ fn libraries(methods: &[String], policy: Option<Policy>) -> Result<Vec<PathBuf>>
     if policy.is_some() && !wanted.iter().any(|compat| compat.has_policies) {
         bail!("--policy is for the poll and select libraries, and neither takes part");
     }
-    let built = workspace.build(&wanted)?;
+    let built = workspace.build(&wanted, None)?;
     Ok(wanted.iter().filter_map(|compat| built.get(compat.library).cloned()).collect())
 }
 
@@ -168,7 +167,7 @@ fn linking_of<H: FileHeader>(content: &[u8]) -> Option<Linking> {
 }
 
 /// Asks the loader what it would load, without starting the program, as ldd does.
-fn prove(command: &Command, program: &Path, libraries: &[&Path]) -> Result<()> {
+fn prove(command: &Command, program: &Path, libraries: &[PathBuf]) -> Result<()> {
     let mut trace = Command::new(program);
     for (name, value) in command.get_envs() {
         if let Some(value) = value {

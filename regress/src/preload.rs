@@ -1,7 +1,7 @@
 //! How a compat library comes into a program: the environment of a column.
 
-use std::ffi::OsString;
-use std::path::Path;
+use std::ffi::{OsStr, OsString};
+use std::path::PathBuf;
 use std::process::Command;
 
 use anyhow::{Result, bail};
@@ -20,7 +20,7 @@ pub(crate) const STATS: &str = "KQCOMPAT_STATS";
 
 /// Sets the environment of a test program of this column: nothing of the caller's may choose
 /// another method, policy or library.
-pub(crate) fn environment(command: &mut Command, column: &Column, library: Option<&Path>) {
+pub(crate) fn environment(command: &mut Command, column: &Column, libraries: &[PathBuf]) {
     for (name, _) in std::env::vars_os() {
         let ours =
             name.to_str().is_some_and(|n| n.starts_with("EVENT_") || n.starts_with("KQCOMPAT_"));
@@ -32,11 +32,15 @@ pub(crate) fn environment(command: &mut Command, column: &Column, library: Optio
         command.env(format!("EVENT_NO{switch}"), "1");
     }
     command.envs(column.method.env.iter().copied());
-    if let (Some(compat), Some(library)) = (column.compat(), library) {
-        match compat.entry {
-            Entry::Preload => command.env("LD_PRELOAD", library),
-            Entry::Link => command.env("LD_LIBRARY_PATH", library_path(library)),
-        };
+    if let (Some(compat), Some(library)) = (column.compat(), libraries.first()) {
+        if compat.entry == Entry::Preload {
+            command.env("LD_PRELOAD", joined(libraries));
+        }
+        // By which the library finds the one that it is built on, where it has no more than its name.
+        let by_name = if compat.entry == Entry::Link { Some(library) } else { libraries.get(1) };
+        if let Some(library) = by_name {
+            command.env("LD_LIBRARY_PATH", library_path(library));
+        }
     }
     if let Some(policy) = column.policy {
         command.env(POLICY, policy.name());
@@ -47,8 +51,7 @@ pub(crate) fn environment(command: &mut Command, column: &Column, library: Optio
 ///
 /// # Errors
 /// If a path holds a space or a colon: the variable has no way to quote them.
-pub(crate) fn preload_list(libraries: &[&Path]) -> Result<OsString> {
-    let mut list = OsString::new();
+pub(crate) fn preload_list(libraries: &[PathBuf]) -> Result<OsString> {
     for library in libraries {
         if library.to_string_lossy().contains([' ', ':', '\t', '\n']) {
             bail!(
@@ -57,12 +60,13 @@ pub(crate) fn preload_list(libraries: &[&Path]) -> Result<OsString> {
                 library.display()
             );
         }
-        if !list.is_empty() {
-            list.push(":");
-        }
-        list.push(library);
     }
-    Ok(list)
+    Ok(joined(libraries))
+}
+
+fn joined(libraries: &[PathBuf]) -> OsString {
+    let names: Vec<&OsStr> = libraries.iter().map(|library| library.as_os_str()).collect();
+    names.join(OsStr::new(":"))
 }
 
 #[cfg(test)]
@@ -74,9 +78,9 @@ mod tests {
 
     #[test]
     fn a_path_that_the_loader_would_split_is_refused() {
-        assert!(preload_list(&[Path::new("/a b/x.so")]).is_err());
-        assert!(preload_list(&[Path::new("/a:b/x.so")]).is_err());
-        let list = preload_list(&[Path::new("/a/x.so"), Path::new("/a/y.so")]).unwrap();
+        assert!(preload_list(&["/a b/x.so".into()]).is_err());
+        assert!(preload_list(&["/a:b/x.so".into()]).is_err());
+        let list = preload_list(&["/a/x.so".into(), "/a/y.so".into()]).unwrap();
         assert_eq!(list, "/a/x.so:/a/y.so");
     }
 
@@ -88,14 +92,15 @@ mod tests {
             policy: Some(Policy::Register),
         };
         let mut command = Command::new("true");
-        environment(&mut command, &column, Some(Path::new("/l/p.so")));
+        environment(&mut command, &column, &["/l/p.so".into(), "/k/q.so".into()]);
         let env: BTreeMap<_, _> = command
             .get_envs()
             .filter_map(|(name, value)| Some((name.to_str()?, value?.to_str()?)))
             .collect();
         assert_eq!(env.get("EVENT_NOEPOLL"), Some(&"1"));
         assert_eq!(env.get("EVENT_NOPOLL"), None);
-        assert_eq!(env.get("LD_PRELOAD"), Some(&"/l/p.so"));
+        assert_eq!(env.get("LD_PRELOAD"), Some(&"/l/p.so:/k/q.so"));
+        assert!(env["LD_LIBRARY_PATH"].starts_with("/k"));
         assert_eq!(env.get(POLICY), Some(&"register"));
     }
 }

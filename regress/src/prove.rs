@@ -14,35 +14,40 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
-use crate::column::{Column, Compat, Policy};
+use crate::column::{Column, Policy};
 use crate::interrupt;
 use crate::preload::{IGNORED, environment};
 
+/// What a library that is built on a kqueue calls of it.
+const KQUEUE: &[&str] = &["kqueue", "kevent"];
+
 /// Proves that a column is what it says: libevent uses the method, and every call of the method's
-/// family that the program makes goes to the library.
+/// family that the program makes goes to the library, whose kqueue is the one that it is built on.
 ///
 /// # Errors
 /// If it is not so, or the loader does not tell.
-pub(crate) fn prove(column: &Column, bin: &Path, library: Option<&Path>) -> Result<()> {
-    prove_method(column, bin, library)?;
-    let (Some(compat), Some(library)) = (column.compat(), library) else { return Ok(()) };
+pub(crate) fn prove(column: &Column, bin: &Path, libraries: &[PathBuf]) -> Result<()> {
+    prove_method(column, bin, libraries)?;
+    let (Some(compat), Some(library)) = (column.compat(), libraries.first()) else { return Ok(()) };
     let program = bin.join("regress");
     let mut command = Command::new(&program);
-    environment(&mut command, column, Some(library));
+    environment(&mut command, column, libraries);
     command.arg("--list-tests");
     let bindings = bindings(&mut command)?;
-    check(&bindings, &program, library, compat)
+    let over = || libraries.get(1).map_or(Ok(()), |over| check(&bindings, library, over, KQUEUE));
+    check(&bindings, &program, library, compat.symbols)
+        .and_then(|()| over())
         .with_context(|| format!("column {column} would not test what it says"))?;
     if column.policy == Some(Policy::Register) {
-        prove_registrations(column, bin, library)?;
+        prove_registrations(column, bin, libraries)?;
     }
     Ok(())
 }
 
 /// libevent says which method it takes.
-fn prove_method(column: &Column, bin: &Path, library: Option<&Path>) -> Result<()> {
+fn prove_method(column: &Column, bin: &Path, libraries: &[PathBuf]) -> Result<()> {
     let mut command = Command::new(bin.join("test-init"));
-    environment(&mut command, column, library);
+    environment(&mut command, column, libraries);
     command.env("EVENT_SHOW_METHOD", "1").stdin(Stdio::null());
     let output = command.output().context("cannot start libevent's test-init")?;
     let said = [output.stdout, output.stderr].concat();
@@ -69,9 +74,9 @@ const LOOK: Duration = Duration::from_millis(5);
 /// A library that registers at first sight makes the program own an epoll descriptor, which
 /// libevent with another method does not; one that ignores the setting would show a column that is
 /// the default's. The program has 30 connections and ends by itself after some seconds.
-fn prove_registrations(column: &Column, bin: &Path, library: &Path) -> Result<()> {
+fn prove_registrations(column: &Column, bin: &Path, libraries: &[PathBuf]) -> Result<()> {
     let mut command = Command::new(bin.join("test-ratelim"));
-    environment(&mut command, column, Some(library));
+    environment(&mut command, column, libraries);
     command.args(["-c", "1000", "-n", "30", "-t", "100"]);
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     let mut child = interrupt::spawn(&mut command).context("cannot start test-ratelim")?;
@@ -92,7 +97,7 @@ fn prove_registrations(column: &Column, bin: &Path, library: &Path) -> Result<()
         child.wait().context("cannot wait for test-ratelim")?;
         return Ok(());
     }
-    bail!("column {column}: {} registered nothing in a program with 30 sockets", library.display());
+    bail!("column {column}: its library registered nothing in a program with 30 sockets");
 }
 
 /// Whether one of the descriptors is an epoll instance; false too if the process is gone.
@@ -155,18 +160,19 @@ fn parse(line: &str) -> Option<Binding> {
     Some(Binding { from: from.into(), to: to.into(), symbol: symbol.to_owned() })
 }
 
-fn check(bindings: &[Binding], program: &Path, library: &Path, compat: &Compat) -> Result<()> {
+/// Whatever of the `symbols` a program (or library) calls is the library's, and it calls one at least.
+fn check(bindings: &[Binding], program: &Path, library: &Path, symbols: &[&str]) -> Result<()> {
     let same = |a: &Path, b: &Path| match (a.canonicalize(), b.canonicalize()) {
         (Ok(a), Ok(b)) => a == b,
         _ => a == b,
     };
     let family: BTreeMap<&str, &Path> = bindings
         .iter()
-        .filter(|b| same(&b.from, program) && compat.symbols.contains(&b.symbol.as_str()))
+        .filter(|b| same(&b.from, program) && symbols.contains(&b.symbol.as_str()))
         .map(|b| (b.symbol.as_str(), b.to.as_path()))
         .collect();
     if family.is_empty() {
-        bail!("{} calls none of {}", program.display(), compat.symbols.join(", "));
+        bail!("{} calls none of {}", program.display(), symbols.join(", "));
     }
     let elsewhere: Vec<String> = family
         .iter()
@@ -192,8 +198,8 @@ mod tests {
     }
 
     fn check_epoll(bindings: &[Binding]) -> Result<()> {
-        let compat = method("epoll").unwrap().compat;
-        check(bindings, Path::new("/b/regress"), Path::new("/l/libkqcompat_epoll.so"), compat)
+        let symbols = method("epoll").unwrap().compat.symbols;
+        check(bindings, Path::new("/b/regress"), Path::new("/l/libkqcompat_epoll.so"), symbols)
     }
 
     #[test]
@@ -266,11 +272,11 @@ mod tests {
         }
         compile(defines, &library, &serves).unwrap();
         compile("int unrelated;\n", &library, &empty).unwrap();
-        let compat = method("epoll").unwrap().compat;
+        let symbols = method("epoll").unwrap().compat.symbols;
         let served_by = |library: &Path| {
             let mut command = Command::new(&program);
             command.env("LD_PRELOAD", library);
-            check(&bindings(&mut command).unwrap(), &program, library, compat)
+            check(&bindings(&mut command).unwrap(), &program, library, symbols)
         };
         served_by(&serves).unwrap();
         let error = served_by(&empty).unwrap_err().to_string();

@@ -49,7 +49,8 @@ impl Outcome {
 pub(crate) struct Stage {
     pub(crate) column: Column,
     pub(crate) build: Build,
-    pub(crate) library: Option<PathBuf>,
+    /// The library that answers, and what it is built on.
+    pub(crate) libraries: Vec<PathBuf>,
     pub(crate) tests: Vec<Test>,
     pub(crate) outcomes: BTreeMap<String, Outcome>,
 }
@@ -67,7 +68,7 @@ impl Stage {
     /// The command of a test, with everything that the column sets.
     pub(crate) fn command(&self, test: &Test, settings: &Settings) -> Command {
         let mut command = test.command(&self.build.bin, settings.timeout);
-        preload::environment(&mut command, &self.column, self.library.as_deref());
+        preload::environment(&mut command, &self.column, &self.libraries);
         command
     }
 

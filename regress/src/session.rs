@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 
 use crate::cli::Options;
 use crate::column::{self, Backend, Column, Compat, Entry, LINKED};
@@ -39,7 +39,8 @@ pub(crate) fn run(options: &Options) -> Result<usize> {
         Settings { jobs: options.jobs(), timeout: options.timeout(), python: tools.python.clone() };
     let output_dir = workspace.output_dir();
     let mut workshop = Workshop {
-        libraries: build_libraries(&workspace, &plan.columns)?,
+        libraries: build_libraries(&workspace, &plan.columns, options.over.first())?,
+        over: &options.over,
         builder: Builder::new(&source, &tools, &output_dir),
         root: workspace.root(),
         patterns: &patterns,
@@ -89,7 +90,7 @@ pub(crate) fn build() -> Result<()> {
     let plain = builder.build(Flavor::Plain, None)?;
     let compat = LINKED.compat;
     let linked = if workspace.missing(compat).is_none() {
-        let libraries = workspace.build(&[compat])?;
+        let libraries = workspace.build(&[compat], None)?;
         let library = &libraries[compat.library];
         let include = workspace.root().join(LINKED.include);
         let build = builder.build(Flavor::Linked, Some((&include, library)))?;
@@ -112,6 +113,7 @@ pub(crate) fn build() -> Result<()> {
 fn build_libraries(
     workspace: &Workspace,
     columns: &[Column],
+    over: Option<&PathBuf>,
 ) -> Result<BTreeMap<&'static str, PathBuf>> {
     let mut wanted: Vec<&'static Compat> = Vec::new();
     for compat in columns.iter().filter_map(Column::compat) {
@@ -123,13 +125,19 @@ fn build_libraries(
         return Ok(BTreeMap::new());
     }
     let names: Vec<String> = wanted.iter().map(|c| format!("lib{}.so", c.library)).collect();
-    let _spinner = spinner(&format!("building {}", names.join(", ")));
-    workspace.build(&wanted)
+    if over.is_some() && wanted.iter().any(|compat| compat.entry == Entry::Link) {
+        bail!("--over is for the libraries of epoll, poll and select");
+    }
+    let kqueue = over.map(|over| format!(" over {}", over.display())).unwrap_or_default();
+    let _spinner = spinner(&format!("building {}{kqueue}", names.join(", ")));
+    workspace.build(&wanted, over.map(PathBuf::as_path))
 }
 
 /// Makes columns ready to run.
 struct Workshop<'a> {
     libraries: BTreeMap<&'static str, PathBuf>,
+    /// What they are built on, if not on Linux's own calls.
+    over: &'a [PathBuf],
     builder: Builder<'a>,
     root: &'a Path,
     patterns: &'a Patterns,
@@ -139,15 +147,18 @@ struct Workshop<'a> {
 impl Workshop<'_> {
     /// Builds what the column needs, proves that it tests what it says, and lists its tests.
     fn stage(&mut self, column: Column) -> Result<Stage> {
-        let library = column.compat().and_then(|c| self.libraries.get(c.library)).cloned();
-        if let (Some(Entry::Preload), Some(library)) = (column.compat().map(|c| c.entry), &library)
-        {
-            preload::preload_list(&[library])?;
+        let library = column.compat().and_then(|c| self.libraries.get(c.library));
+        let libraries: Vec<PathBuf> = match library {
+            Some(library) => std::iter::once(library).chain(self.over).cloned().collect(),
+            None => Vec::new(),
+        };
+        if column.compat().is_some_and(|c| c.entry == Entry::Preload) {
+            preload::preload_list(&libraries)?;
         }
-        let build = self.build(&column, library.as_deref())?;
-        prove::prove(&column, &build.bin, library.as_deref())?;
+        let build = self.build(&column, libraries.first().map(PathBuf::as_path))?;
+        prove::prove(&column, &build.bin, &libraries)?;
         let tests = suite::list(&build.bin, &build.source, self.patterns)?;
-        Ok(Stage { column, build, library, tests, outcomes: BTreeMap::new() })
+        Ok(Stage { column, build, libraries, tests, outcomes: BTreeMap::new() })
     }
 
     fn build(&mut self, column: &Column, library: Option<&Path>) -> Result<Build> {

@@ -84,11 +84,16 @@ impl Workspace {
     }
 
     /// Builds the shared libraries of these packages and returns their paths by library name.
-    /// cargo rebuilds only what has changed, so that a stale library is never what is tested.
+    /// cargo rebuilds only what has changed, so that a stale library is never what is tested. `over`
+    /// is a library with a kqueue that they are to be built on, instead of Linux's own calls.
     ///
     /// # Errors
     /// If cargo fails (it has said why) or leaves no shared library of that name.
-    pub(crate) fn build(&self, wanted: &[&Compat]) -> Result<BTreeMap<&'static str, PathBuf>> {
+    pub(crate) fn build(
+        &self,
+        wanted: &[&Compat],
+        over: Option<&Path>,
+    ) -> Result<BTreeMap<&'static str, PathBuf>> {
         if wanted.is_empty() {
             return Ok(BTreeMap::new());
         }
@@ -102,6 +107,13 @@ impl Workspace {
             .stdout(Stdio::piped());
         for compat in wanted {
             command.args(["-p", compat.package]);
+        }
+        if let Some(library) = over {
+            // As `cargo xtask native` has it: core/build.rs tells what they mean.
+            command
+                .env("RUSTFLAGS", "--cfg kqcompat_native")
+                .env("KQCOMPAT_NATIVE_LIB", library)
+                .env("CARGO_TARGET_DIR", self.metadata.target_directory.join("native"));
         }
         let mut child = command.spawn().context("cannot start cargo")?;
         let stdout = child.stdout.take().ok_or_else(|| anyhow!("cargo has no output"))?;

@@ -1,10 +1,11 @@
 //! `cargo xtask native`: the compat crates' tests on Linux over a native kqueue, which is our own
 //! library: the cfg `kqcompat_native` puts core's native side on `kqueue` and `kevent` of
 //! libkqcompat_kqueue; then once more with NetBSD's struct and numbers, by a library in between
-//! (core/c/tests/c/netbsd.c).
+//! (core/c/tests/c/netbsd.c). At the end libevent's suite, over each of the two.
 //!
 //! docs/native-differences.txt lists the tests that must fail there, each with its reason: one that
-//! fails and is not listed is an error, and so is one that is listed and passes.
+//! fails and is not listed is an error, and so is one that is listed and passes. Of libevent's none is
+//! listed: what passes on the kernel's own calls must pass.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -100,7 +101,37 @@ pub(crate) fn run() -> Result<()> {
         let passed = passed.iter().filter(|name| listed.contains_key(&rule(name)));
         wrong.extend(passed.map(|name| format!("{name} is listed as different, and has passed")));
     }
-    if wrong.is_empty() { Ok(()) } else { bail!("{}", wrong.join("\n")) }
+    if !wrong.is_empty() {
+        bail!("{}", wrong.join("\n"));
+    }
+    libevent()
+}
+
+/// libevent's suite: all of it over FreeBSD's struct, and over NetBSD's what CI runs on Linux.
+fn libevent() -> Result<()> {
+    cargo(&["build", "--release", "--locked", "--package", "kq-core-c"], &[])?;
+    let beneath = target().join("release/libkqcompat_kqueue.so").display().to_string();
+    let both = format!("{},{beneath}", netbsd().display());
+    regress(&["--over", &beneath], &[])?;
+    regress(
+        &["--over", &both, "--tests", crate::ci::EVENT_LOOP],
+        &[("KQCOMPAT_NATIVE_LAYOUT", "netbsd")],
+    )
+}
+
+fn regress(args: &[&str], env: &[(&str, &str)]) -> Result<()> {
+    // Most tests sleep.
+    const ALL: [&str; 8] = [
+        "run",
+        "--release",
+        "--locked",
+        "--package=regress",
+        "--",
+        "--method=epoll,poll,select",
+        "--backend=compat",
+        "--jobs=40",
+    ];
+    cargo(&[&ALL, args].concat(), env)
 }
 
 /// What puts core on its native side.

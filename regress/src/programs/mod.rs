@@ -76,7 +76,7 @@ pub(crate) fn run(options: &Programs) -> Result<usize> {
         }
     }
     let stage = Stage {
-        libraries: workspace.build(&wanted)?,
+        libraries: workspace.build(&wanted, None)?,
         folder,
         logs: workspace.output_dir().join("programs"),
         search: search_path()?,

@@ -177,7 +177,7 @@ pub(crate) mod samples {
         Stage {
             column: Column { method: method("epoll").unwrap(), backend, policy: None },
             build: Build { source: "/s".into(), bin: "/b".into() },
-            library: Some("/l/libkqcompat_epoll.so".into()),
+            libraries: vec!["/l/libkqcompat_epoll.so".into()],
             tests: samples.iter().map(|(name, ..)| Test::sample(name)).collect(),
             outcomes,
         }
