@@ -96,7 +96,7 @@ pub fn before_close(fd: RawFd) {
 pub fn after_close(fd: RawFd) {
     let Some(number) = numbers::get(fd) else { return };
     if number.is_watched() && !leave_alone(number) {
-        end_watched(fd, number);
+        end_watched(fd);
     } else {
         numbers::end_close(fd, false);
     }
@@ -159,16 +159,39 @@ pub fn watch(fd: RawFd) {
 fn tell(fd: RawFd, number: Number) {
     let whose = process::whose();
     cell::closing(fd, number, whose);
-    if number.has_sink() && whose == Whose::Ours {
-        sink::closing(fd);
+    if number.has_sink() && whose != Whose::Shared {
+        // First, and not when it is closed: then it may be another file, which is watched already.
+        numbers::clear_sink(fd);
+        if whose == Whose::Ours {
+            sink::closing(fd);
+        }
     }
 }
 
 #[cold]
-fn end_watched(fd: RawFd, number: Number) {
-    let whose = process::whose();
-    numbers::end_close(fd, whose != Whose::Shared);
-    if number.has_sink() && whose == Whose::Ours {
-        sink::closed(fd);
+fn end_watched(fd: RawFd) {
+    numbers::end_close(fd, process::whose() != Whose::Shared);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The kernel gives a number out again before the hook that closed it is over.
+    #[test]
+    fn who_watches_a_number_before_its_close_is_over_is_told_of_the_next() {
+        const FD: RawFd = numbers::NUMBERS as RawFd - 1;
+        let has_sink = || numbers::get(FD).is_some_and(Number::has_sink);
+        watch(FD);
+        for _ in 0..3 {
+            before_close(FD);
+            assert!(!has_sink());
+            watch(FD); // another thread's, of a file that it has just opened
+            after_close(FD);
+            assert!(has_sink());
+        }
+        before_close(FD);
+        after_close(FD);
+        assert!(!has_sink());
     }
 }

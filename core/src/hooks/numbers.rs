@@ -102,13 +102,13 @@ pub(crate) fn begin_close(fd: RawFd) -> Option<Number> {
     word(fd).map(|w| Number(w.fetch_add(CLOSER, SeqCst)))
 }
 
-/// A close is over. If `forget`, nobody watches the number any more; a vfork child, whose closes
-/// change nothing for its parent, leaves that as it is.
+/// A close is over. If `forget`, nobody has the number registered any more (nor has anybody since it
+/// began); a vfork child, whose closes change nothing for its parent, leaves that as it is.
 #[inline]
 pub(crate) fn end_close(fd: RawFd, forget: bool) {
     if let Some(word) = word(fd) {
-        if forget && word.load(SeqCst) & (OWNER | SINK) != 0 {
-            word.fetch_and(!(OWNER | SINK), SeqCst);
+        if forget && word.load(SeqCst) & OWNER != 0 {
+            word.fetch_and(!OWNER, SeqCst);
         }
         word.fetch_add(GENERATION - CLOSER, SeqCst);
     }
@@ -169,4 +169,11 @@ pub(crate) fn set_sink(fd: RawFd) {
     }
     HIGHEST.fetch_max(fd as usize + 1, SeqCst);
     word.fetch_or(SINK, SeqCst);
+}
+
+/// The sinks are about to be told of a close of this number.
+pub(crate) fn clear_sink(fd: RawFd) {
+    if let Some(word) = word(fd) {
+        word.fetch_and(!SINK, SeqCst);
+    }
 }

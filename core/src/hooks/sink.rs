@@ -5,14 +5,12 @@ use std::os::fd::RawFd;
 use std::ptr::null_mut;
 use std::sync::atomic::{AtomicPtr, Ordering};
 
-/// Whom to tell. Both functions may be called in a signal handler and from any thread; neither is
-/// called in a vfork or forked child that has no queue of its own.
+/// Whom to tell. The function may be called in a signal handler and from any thread; it is not called
+/// in a vfork or forked child that has no queue of its own.
 #[derive(Clone, Copy, Debug)]
 pub struct Sink {
     /// The number is about to be closed and still means its file.
     pub closing: fn(RawFd),
-    /// The number has been closed, or replaced.
-    pub closed: fn(RawFd),
 }
 
 /// Room for the sinks there are, and some.
@@ -36,18 +34,10 @@ pub fn add_sink(sink: &'static Sink) {
 }
 
 pub(super) fn closing(fd: RawFd) {
-    each(|sink| (sink.closing)(fd));
-}
-
-pub(super) fn closed(fd: RawFd) {
-    each(|sink| (sink.closed)(fd));
-}
-
-fn each(f: impl Fn(&Sink)) {
     for place in &SINKS {
         // SAFETY: the table holds null or what `add_sink` took from a `&'static Sink`.
         if let Some(sink) = unsafe { place.load(Ordering::Acquire).as_ref() } {
-            f(sink);
+            (sink.closing)(fd);
         }
     }
 }

@@ -70,7 +70,7 @@ fn see_to_them() {
 
 /// Has the hooks tell this engine of closes, once they are there.
 pub fn listen() {
-    static SINK: Sink = Sink { closing, closed: |_| () };
+    static SINK: Sink = Sink { closing };
     hooks::add_sink(&SINK);
 }
 
