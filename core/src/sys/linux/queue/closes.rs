@@ -11,7 +11,7 @@ use std::os::fd::RawFd;
 use std::sync::atomic::{AtomicBool, AtomicI32};
 
 use super::put_down::{FREE, PutDown};
-use super::{Queue, Rules, all, find, handlers, let_go};
+use super::{Queue, QueueKnotes, Rules, all, find, handlers, let_go};
 use crate::hooks::{self, Sink};
 
 thread_local! {
@@ -90,7 +90,12 @@ pub fn closing(fd: RawFd) {
     if IN_QUEUE.get() {
         return PUT_DOWN.put(fd); // a signal handler's
     }
-    each(|queue| drop_knotes(queue, fd, |_| true));
+    each(|queue| {
+        drop_knotes(queue, |knotes| {
+            knotes.descriptors.close(fd);
+            knotes.soft.close(fd as usize);
+        });
+    });
     super::forget(fd);
 }
 
@@ -98,11 +103,13 @@ pub fn closing(fd: RawFd) {
 fn closed_earlier(fd: RawFd) {
     use super::super::source::OF_DESCRIPTORS;
     each(|queue| {
-        drop_knotes(queue, fd, |knotes| {
+        drop_knotes(queue, |knotes| {
             for filter in OF_DESCRIPTORS {
-                knotes.soft.holds((filter, fd as usize));
+                knotes.soft.holds((filter, fd as usize)); // drops those of another file
             }
-            knotes.descriptors.is_closed(fd)
+            if knotes.descriptors.is_closed(fd) {
+                knotes.descriptors.close(fd);
+            }
         });
     });
     let is_queue = |queue: &Queue| {
@@ -118,11 +125,39 @@ fn each(f: impl Fn(&Queue)) {
     all().filter(|queue| queue.rules() == Rules::Kqueue).for_each(f);
 }
 
-fn drop_knotes(queue: &Queue, fd: RawFd, go: impl Fn(&mut super::QueueKnotes) -> bool) {
+fn drop_knotes(queue: &Queue, drop: impl Fn(&mut QueueKnotes)) {
     let Ok(mut knotes) = queue.knotes_anyway(queue.life()) else { return };
-    if go(&mut knotes) {
-        knotes.descriptors.close(fd);
-        knotes.soft.close(fd as usize);
-    }
+    drop(&mut knotes);
     knotes.drop_forced();
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::AsRawFd;
+
+    use super::*;
+    use crate::EventFilter::{EVFILT_READ, EVFILT_VNODE};
+    use crate::{EvFlags, EventFilter, FilterFlag, KEvent, Kqueue};
+
+    /// By the time that a close is seen to which a signal handler has put down, another thread may have
+    /// opened another file and watch it.
+    #[test]
+    fn what_has_a_number_by_now_that_was_closed_earlier_keeps_its_knotes() {
+        let file = std::fs::File::open("Cargo.toml").unwrap();
+        let (reader, mut writer) = std::io::pipe().unwrap();
+        let kq = Kqueue::new().unwrap();
+        let add = |fd: &dyn AsRawFd, filter: EventFilter, fflags: FilterFlag| {
+            let (ident, flags) = (fd.as_raw_fd() as usize, EvFlags::EV_ADD);
+            kq.kevent(&[KEvent::new(ident, filter, flags, fflags, 0, 0)], &mut [], None).unwrap();
+        };
+        add(&file, EVFILT_VNODE, FilterFlag::NOTE_OPEN);
+        add(&file, EVFILT_READ, FilterFlag::empty());
+        add(&reader, EVFILT_READ, FilterFlag::empty());
+        closed_earlier(file.as_raw_fd());
+        closed_earlier(reader.as_raw_fd());
+        std::fs::File::open("Cargo.toml").unwrap();
+        std::io::Write::write_all(&mut writer, b"1").unwrap();
+        let mut events = [KEvent::default(); 4];
+        assert_eq!(kq.kevent(&[], &mut events, None), Ok(3));
+    }
 }
