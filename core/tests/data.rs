@@ -131,6 +131,18 @@ fn what_was_sent_before_the_end_is_counted() {
     assert_eq!((event.data(), event.flags().contains(EOF)), (0, true));
 }
 
+/// Linux shows one's own end to nobody: it would have to be asked for, at each event.
+#[test]
+fn ones_own_end_is_not_told_to_a_writer() {
+    let (tcp, _peer) = tcp_pair();
+    let (unix, _other) = UnixStream::pair().unwrap();
+    tcp.shutdown(Shutdown::Write).unwrap();
+    unix.shutdown(Shutdown::Write).unwrap();
+    for fd in [tcp.as_raw_fd(), unix.as_raw_fd()] {
+        assert!(!one(&queue(&fd, EVFILT_WRITE), SOON).flags().contains(EOF));
+    }
+}
+
 #[test]
 fn an_eventfd_tells_its_counter() {
     // SAFETY: takes no pointer.
@@ -334,6 +346,47 @@ fn a_socket_error_is_left_to_the_program() {
     assert!(event.flags().contains(EOF));
     assert_eq!(event.fflags(), NONE);
     assert_eq!(option(&socket, libc::SO_ERROR), Errno::ECONNREFUSED as isize);
+}
+
+/// A datagram that nobody was there for: an error to be fetched, and no end of anything.
+#[test]
+fn a_datagrams_error_is_no_end() {
+    let nobody = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let udp = UdpSocket::bind("127.0.0.1:0").unwrap();
+    udp.connect(nobody).unwrap();
+    for filter in [EVFILT_READ, EVFILT_WRITE] {
+        let kq = Kqueue::new().unwrap();
+        apply(&kq, &[change(&udp, filter, ADD, LOWAT, 1 << 30)]).unwrap();
+        udp.send(b"1").unwrap();
+        let event = one(&kq, SOON);
+        assert_eq!(
+            (event.flags(), event.fflags()),
+            (EvFlags::empty(), NONE),
+            "no mark holds it back"
+        );
+        assert_eq!(option(&udp, libc::SO_ERROR), Errno::ECONNREFUSED as isize);
+        assert_eq!(take(&kq, NOW), []);
+    }
+}
+
+/// What lies in its error queue does not end a connection.
+#[test]
+fn a_stream_with_something_in_its_error_queue_goes_on() {
+    let (a, mut b) = tcp_pair();
+    let on = 1;
+    let (at, len) = ((&raw const on).cast(), size_of_val(&on) as u32);
+    // SAFETY: an int, as long as said.
+    let done =
+        unsafe { libc::setsockopt(a.as_raw_fd(), libc::SOL_SOCKET, libc::SO_ZEROCOPY, at, len) };
+    assert_eq!(done, 0);
+    // SAFETY: a byte that lives on.
+    let sent = unsafe { libc::send(a.as_raw_fd(), c"1".as_ptr().cast(), 1, libc::MSG_ZEROCOPY) };
+    assert_eq!(sent, 1);
+    b.read_exact(&mut [0]).unwrap();
+    // The kernel says there that it needs the byte no more.
+    while sys::poll_for(a.as_raw_fd(), 0, 100) & libc::POLLERR == 0 {}
+    let (read, write) = (read(&a), one(&queue(&a, EVFILT_WRITE), SOON));
+    assert_eq!((read.flags(), read.data(), write.flags()), (EvFlags::empty(), 0, EvFlags::empty()));
 }
 
 #[test]

@@ -407,7 +407,10 @@ impl Model {
             _ => 0,
         };
         let mut flags = knote.flags;
-        flags.set(EvFlags::EV_EOF, bits & eof != 0);
+        // (By an error alone it is told of a pipe; but what has a ghost's number now may be none.)
+        let unsure = knote.ghost && bits & eof == POLLERR;
+        let is_end = if unsure { event.flags().contains(EvFlags::EV_EOF) } else { bits & eof != 0 };
+        flags.set(EvFlags::EV_EOF, is_end);
         if event.udata() != knote.udata || event.flags() != flags {
             return Err(format!("{event:?} of {knote:?}"));
         }

@@ -40,10 +40,6 @@ fn report_fully(knote: &mut Knote, fd: RawFd, bits: u32) -> Option<Report> {
         true => look_again(knote, fd, bits),
         false => bits,
     };
-    let eof = match knote.filter {
-        EventFilter::EVFILT_READ => bits & (RDHUP | HUP | ERR) != 0,
-        _ => bits & (HUP | ERR) != 0,
-    };
     if !concerns(knote.filter, bits) {
         return None;
     }
@@ -53,6 +49,8 @@ fn report_fully(knote: &mut Knote, fd: RawFd, bits: u32) -> Option<Report> {
     if knote.kind == Kind::Unknown {
         knote.kind = Kind::of(fd);
     }
+    let failed = bits & ERR != 0;
+    let eof = ends(knote.filter, bits) || failed && knote.kind != Kind::Socket;
     // (A registration for writing is not told of IN and RDHUP: only poll tells the two apart.)
     if is_unconnected(knote.kind, bits) && is_unconnected(knote.kind, poll_now(fd)) {
         return None;
@@ -68,7 +66,7 @@ fn report_fully(knote: &mut Knote, fd: RawFd, bits: u32) -> Option<Report> {
         _ if bits & IN == 0 => 0,
         _ => data::readable(fd, knote.kind),
     };
-    if knote.has_low_water() && data < knote.data && !eof {
+    if knote.has_low_water() && data < knote.data && !(eof || failed) {
         return None;
     }
     Some(Report { flags, fflags: 0, data })
@@ -82,6 +80,14 @@ fn concerns(filter: EventFilter, bits: u32) -> bool {
         _ => PRI,
     };
     bits & wanted != 0
+}
+
+/// Whether its direction is at an end. An error alone says so of a pipe, whose reader is gone. A socket
+/// goes on: an earlier datagram was refused (as FreeBSD has it: an event, and no end), or there is
+/// something in its error queue.
+fn ends(filter: EventFilter, bits: u32) -> bool {
+    let end = if filter == EventFilter::EVFILT_READ { RDHUP | HUP } else { HUP };
+    bits & end != 0
 }
 
 /// A stream socket that was never connected: Linux calls that OUT|HUP (rule G09), kqueue says
