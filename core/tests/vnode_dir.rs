@@ -57,7 +57,9 @@ fn a_directory_is_removed_wherever_it_is() {
     let one = File::open(dir.path("one")).unwrap();
     let kq = watch(&one, DELETE);
     fs::remove_dir(dir.path("two")).unwrap();
+    assert!(readable(&kq), "that something was removed there");
     assert_eq!(take(&kq, NOW), [], "that was another");
+    assert!(!readable(&kq));
     // Removed from where it was moved to.
     fs::rename(dir.path("one"), other.path("one")).unwrap();
     assert_eq!(take(&kq, NOW), []);

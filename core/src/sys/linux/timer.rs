@@ -31,8 +31,7 @@ pub(crate) struct Timer {
 
 impl Timer {
     /// # Errors
-    /// - `EINVAL`: a negative time, a time too long to count in nanoseconds, more than one unit, an
-    ///   unknown flag.
+    /// - `EINVAL`: a negative time, more than one unit, an unknown flag.
     pub(crate) fn new(change: &KEvent) -> Result<Self> {
         let flags = FilterFlag::from_bits_retain(change.fflags);
         let units = FilterFlag::NOTE_SECONDS
