@@ -1,5 +1,9 @@
 //! Threads that wait on one queue: tokens run between sources for as long as the clock runs, and
 //! whoever is told of one reads it and writes the next.
+//!
+//! Each token runs between two sources, so that an event is one byte read and one written. (In a ring
+//! of all sources tokens catch up with each other, five to nine of them, and an interface whose events
+//! come later has more bytes to carry with each.)
 
 use std::collections::HashMap;
 use std::os::fd::RawFd;
@@ -12,6 +16,8 @@ use clap::Args;
 use crate::cli::Numbers;
 use crate::ctx::Ctx;
 use crate::fixture::{Pipe, pipes, read_some, write_byte};
+#[cfg(target_os = "linux")]
+use crate::host;
 use crate::iface::poller::{Poller, Want};
 use crate::iface::{Family, Interface};
 use crate::measure::{Row, in_turns};
@@ -61,8 +67,20 @@ impl Mode {
     }
 }
 
+/// The least that some interfaces can do.
+pub(crate) struct Floor {
+    pub(crate) least: Interface,
+    /// Whose floor it is, by name.
+    pub(crate) of: &'static [&'static str],
+}
+
 /// Runs it on every interface whose queue can be shared.
 pub(crate) fn run(ctx: &Ctx, args: &ScaleArgs) -> Result<Bench> {
+    run_beside(ctx, args, &[])
+}
+
+/// As [`run`], with floors measured in the same turns.
+fn run_beside(ctx: &Ctx, args: &ScaleArgs, floors: &[Floor]) -> Result<Bench> {
     ensure!(args.sources >= 2, "tokens need two sources to run between");
     let mut bench = Bench::new(
         "scale",
@@ -78,7 +96,7 @@ pub(crate) fn run(ctx: &Ctx, args: &ScaleArgs) -> Result<Bench> {
     for mode in [Mode::Edge, Mode::Rearm] {
         for &threads in &args.threads.0 {
             ctx.case(&format!("{} {threads} threads", mode.name()));
-            bench.cases.push(case(ctx, args, mode, threads, native, others)?);
+            bench.cases.push(case(ctx, args, mode, threads, native, others, floors)?);
             ctx.done();
         }
     }
@@ -92,9 +110,9 @@ pub(crate) fn run(ctx: &Ctx, args: &ScaleArgs) -> Result<Bench> {
 
 /// The rows by which the engine is judged: two threads on one queue of 64 sources.
 #[cfg(target_os = "linux")]
-pub(crate) fn two_threads(ctx: &Ctx, time: f64) -> Result<Vec<Case>> {
+pub(crate) fn two_threads(ctx: &Ctx, time: f64, floors: &[Floor]) -> Result<Vec<Case>> {
     let args = ScaleArgs { threads: Numbers(vec![2]), sources: 64, events: 8, time };
-    Ok(run(ctx, &args)?.cases)
+    Ok(run_beside(ctx, &args, floors)?.cases)
 }
 
 /// One row.
@@ -105,10 +123,13 @@ fn case(
     threads: usize,
     native: &Interface,
     others: &[&Interface],
+    floors: &[Floor],
 ) -> Result<Case> {
     let rounds = ctx.plan.rounds.min(11);
     let slice = Duration::from_secs_f64(ctx.plan.seconds(args.time) / rounds as f64);
-    let all: Vec<&Interface> = std::iter::once(native).chain(others.iter().copied()).collect();
+    let least = floors.iter().map(|floor| &floor.least);
+    let all: Vec<&Interface> =
+        std::iter::once(native).chain(least).chain(others.iter().copied()).collect();
     let values = in_turns(rounds, all.len(), |lane| {
         // New pipes each time: tokens that a defect left behind must not help the next.
         let sources = pipes(args.sources)?;
@@ -122,7 +143,12 @@ fn case(
         |i: &Interface| (threads == 2 && OURS.contains(&&*i.name)).then_some(Target::AtLeast(1.0));
     let names = all.iter().map(|i| (i.name.clone(), target(i))).collect();
     let group = format!("one queue, {}", mode.name());
-    Ok(Row::rate(&group, "events").at(threads).case(names, &values))
+    let mut case = Row::rate(&group, "events").at(threads).case(names, &values);
+    for series in &mut case.others {
+        let floor = floors.iter().find(|floor| floor.of.contains(&&*series.interface));
+        series.floor = floor.map(|floor| floor.least.name.clone());
+    }
+    Ok(case)
 }
 
 fn contend(
@@ -134,14 +160,14 @@ fn contend(
 ) -> Result<f64> {
     let next: HashMap<RawFd, RawFd> = sources
         .iter()
-        .zip(sources.iter().cycle().skip(1))
+        .zip(sources.chunks(2).flat_map(|pair| pair.iter().rev()))
         .map(|(from, to)| (from.read_fd(), to.write_fd()))
         .collect();
     let stop = AtomicBool::new(false);
     let pollers: Vec<_> = (0..threads)
         .map(|_| queue.share().ok_or_else(|| anyhow::anyhow!("this queue cannot be shared")))
         .collect::<Result<_>>()?;
-    // Half as many tokens as sources: enough for every thread, never a full pipe.
+    // Half as many tokens as sources: enough for every thread.
     for source in sources.iter().step_by(2) {
         source.send()?;
     }
@@ -149,9 +175,15 @@ fn contend(
         let start = Instant::now();
         let workers: Vec<_> = pollers
             .into_iter()
-            .map(|p| {
+            .enumerate()
+            .map(|(i, p)| {
                 let (next, stop) = (&next, &stop);
-                scope.spawn(move || work(p, next, mode, stop))
+                scope.spawn(move || {
+                    // (Two that share a CPU would not contend.)
+                    #[cfg(target_os = "linux")]
+                    pin_to_one(i)?;
+                    work(p, next, mode, stop)
+                })
             })
             .collect();
         std::thread::sleep(time);
@@ -163,6 +195,13 @@ fn contend(
         }
         Ok(events as f64 / took.as_secs_f64())
     })
+}
+
+/// Gives a thread one of the CPUs that are allowed.
+#[cfg(target_os = "linux")]
+fn pin_to_one(thread: usize) -> Result<()> {
+    let cpus = host::allowed()?;
+    host::pin(&[cpus[thread % cpus.len()]])
 }
 
 fn work(

@@ -64,6 +64,16 @@ impl fmt::Debug for Interface {
 }
 
 impl Interface {
+    /// One that is no system's or library's.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn of_our_own(
+        name: impl Into<String>,
+        family: Family,
+        open: impl Fn(usize) -> Result<Box<dyn Poller>> + Send + Sync + 'static,
+    ) -> Self {
+        Self { name: name.into(), family, native: false, open: Box::new(open) }
+    }
+
     /// A new, empty waiter that takes at most `max_events` events at once.
     pub(crate) fn open(&self, max_events: usize) -> Result<Box<dyn Poller>> {
         (self.open)(max_events)

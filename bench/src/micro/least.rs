@@ -15,6 +15,10 @@
 //! Its C library promises besides to find the queue by its number, and `EFAULT`, not a crash, for what is
 //! no memory: a look at the page of each of the caller's arrays.
 //!
+//! Two threads on one queue need no more than a lock for each knote, over what the kernel is told of it:
+//! what the list says and what the kernel has change together. That is measured too
+//! ([`threads`](super::threads)).
+//!
 //! epoll's own 64 bits come back as they are, so its floor is the calls, and the queue found by its number,
 //! to count them. All count what they do (`KQCOMPAT_STATS`).
 
@@ -23,7 +27,7 @@ use std::os::fd::RawFd;
 use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 
 use super::wait::Epoll;
 use crate::iface::capi::EpollApi;
@@ -80,7 +84,7 @@ fn check<T>(at: *const T) {
 
 /// What an event is made of.
 #[derive(Clone, Copy, Debug, Default)]
-struct Knote {
+pub(super) struct Knote {
     /// 0: there is none.
     name: u32,
     flags: u16,
@@ -88,10 +92,43 @@ struct Knote {
     udata: usize,
 }
 
+impl Knote {
+    /// Has it registered, and keeps what the kernel was told.
+    #[inline]
+    pub(super) fn register(
+        &mut self,
+        ep: &Epoll,
+        op: i32,
+        fd: RawFd,
+        events: u32,
+    ) -> std::io::Result<()> {
+        let name = self.name.wrapping_add(1).max(1);
+        ep.ctl_named(op, fd, events, u64::from(name) << 32 | fd as u64)?;
+        let there = Self { name, flags: EV_ADD, fflags: 0, udata: fd as usize };
+        *self = if op == libc::EPOLL_CTL_DEL { Self::default() } else { there };
+        Ok(())
+    }
+
+    /// Its event, if the kernel's is of this knote and not of an earlier one.
+    #[inline]
+    pub(super) fn event(&self, from: libc::epoll_event, data: bool) -> Result<Full> {
+        let (fd, name) = (from.u64 as u32 as RawFd, (from.u64 >> 32) as u32);
+        ensure!(self.name == name, "an event of no knote");
+        let mut bytes: libc::c_int = 0;
+        if data {
+            // SAFETY: FIONREAD writes one int to `bytes`.
+            unsafe { libc::ioctl(fd, libc::FIONREAD, &raw mut bytes) };
+            ensure!(bytes == 1, "{bytes} bytes where one was sent");
+        }
+        Ok(Full::new(self.udata, EVFILT_READ, self.flags, self.fflags, bytes.into()))
+    }
+}
+
 /// What the lock is for. Counted beneath it, where no locked instruction is needed.
 #[derive(Debug, Default)]
 struct Held {
     knotes: Vec<Knote>,
+    changes: u64,
     waits: u64,
     events: u64,
     /// Sleeps that are over.
@@ -100,7 +137,7 @@ struct Held {
 
 /// A queue that can do nothing but what a row needs.
 pub(super) struct Least {
-    ep: Epoll,
+    pub(super) ep: Epoll,
     held: Mutex<Held>,
     process: AtomicU32,
     life: AtomicU32,
@@ -121,7 +158,7 @@ impl Least {
 
     /// What comes before the work of a call.
     #[inline]
-    fn enter<T, U>(&self, array: *const T, time: *const U) -> std::io::Result<()> {
+    pub(super) fn enter<T, U>(&self, array: *const T, time: *const U) -> std::io::Result<()> {
         let mut is_ours = self.process.load(Ordering::Relaxed) == PROCESS.load(Ordering::Acquire);
         if self.border {
             let number = std::hint::black_box(self.ep.number());
@@ -132,14 +169,20 @@ impl Least {
         if is_ours { Ok(()) } else { Err(std::io::Error::from_raw_os_error(libc::EBADF)) }
     }
 
+    /// Work for which something of this queue is locked.
     #[inline]
-    fn locked<R>(&self, work: impl FnOnce(&mut Held) -> R) -> R {
+    pub(super) fn inside<R>(&self, work: impl FnOnce() -> R) -> R {
         INSIDE.with(|inside| {
             let was = inside.replace(true);
-            let done = work(&mut self.held.lock().unwrap_or_else(PoisonError::into_inner));
+            let done = work();
             inside.set(was);
             done
         })
+    }
+
+    #[inline]
+    fn locked<R>(&self, work: impl FnOnce(&mut Held) -> R) -> R {
+        self.inside(|| work(&mut self.held.lock().unwrap_or_else(PoisonError::into_inner)))
     }
 
     /// A change that the kernel is told of.
@@ -151,11 +194,8 @@ impl Least {
             if at >= held.knotes.len() {
                 held.knotes.resize(at + 1, Knote::default());
             }
-            let name = held.knotes[at].name.wrapping_add(1).max(1);
-            self.ep.ctl_named(op, fd, events, u64::from(name) << 32 | fd as u64)?;
-            let there = Knote { name, flags: EV_ADD, fflags: 0, udata: at };
-            held.knotes[at] = if op == libc::EPOLL_CTL_DEL { Knote::default() } else { there };
-            Ok(())
+            held.changes += 1;
+            held.knotes[at].register(&self.ep, op, fd, events)
         })
     }
 
@@ -164,6 +204,7 @@ impl Least {
     pub(super) fn note(&self, fd: RawFd) -> std::io::Result<()> {
         self.enter(&raw const fd, &raw const fd)?;
         self.locked(|held| {
+            held.changes += 1;
             if let Some(knote) = held.knotes.get_mut(fd as usize) {
                 knote.udata = std::hint::black_box(fd as usize);
             }
@@ -171,32 +212,34 @@ impl Least {
         Ok(())
     }
 
+    /// The kernel's events.
+    #[inline]
+    pub(super) fn fetch(&self, room: &mut Room, timeout: i32) -> Result<usize> {
+        self.enter(room.events.as_ptr(), &raw const timeout)?;
+        if timeout != 0 {
+            self.sleeps.fetch_add(1, Ordering::SeqCst);
+            self.must_be_open()?;
+        }
+        Ok(self.ep.wait(&mut room.kernels, timeout)?)
+    }
+
+    #[inline]
+    pub(super) fn must_be_open(&self) -> Result<()> {
+        ensure!(self.life.load(Ordering::SeqCst) == 1, "it is closed");
+        Ok(())
+    }
+
     /// A wait; with `data`, the kernel is asked how much there is to read.
     #[inline]
     pub(super) fn wait(&self, room: &mut Room, timeout: i32, data: bool) -> Result<usize> {
-        self.enter(room.events.as_ptr(), &raw const timeout)?;
-        let sleeps = timeout != 0;
-        if sleeps {
-            self.sleeps.fetch_add(1, Ordering::SeqCst);
-            ensure!(self.life.load(Ordering::SeqCst) == 1, "it is closed");
-        }
-        let n = self.ep.wait(&mut room.kernels, timeout)?;
+        let n = self.fetch(room, timeout)?;
         self.locked(|held| {
-            held.woken += u64::from(sleeps);
+            held.woken += u64::from(timeout != 0);
             held.waits += 1;
-            ensure!(self.life.load(Ordering::Acquire) == 1, "it is closed");
-            for (from, to) in room.kernels[..n].iter().zip(&mut room.events) {
-                let (fd, name) = (from.u64 as u32 as RawFd, (from.u64 >> 32) as u32);
-                let knote = held.knotes.get(fd as usize).filter(|knote| knote.name == name);
-                let Some(knote) = knote else { anyhow::bail!("an event of no knote") };
-                let mut bytes: libc::c_int = 0;
-                if data {
-                    // SAFETY: FIONREAD writes one int to `bytes`.
-                    unsafe { libc::ioctl(fd, libc::FIONREAD, &raw mut bytes) };
-                    ensure!(bytes == 1, "{bytes} bytes where one was sent");
-                }
-                let (flags, fflags) = (knote.flags, knote.fflags);
-                *to = Full::new(knote.udata, EVFILT_READ, flags, fflags, bytes.into());
+            self.must_be_open()?;
+            for (&from, to) in room.kernels[..n].iter().zip(&mut room.events) {
+                let knote = held.knotes.get(from.u64 as u32 as usize);
+                *to = knote.context("a number that is too high")?.event(from, data)?;
             }
             held.events += n as u64;
             std::hint::black_box(&room.events);
@@ -206,15 +249,21 @@ impl Least {
 }
 
 /// Room for events, the kernel's and ours.
+#[derive(Clone)]
 pub(super) struct Room {
-    kernels: Vec<libc::epoll_event>,
-    events: Vec<Full>,
+    pub(super) kernels: Vec<libc::epoll_event>,
+    pub(super) events: Vec<Full>,
 }
 
 impl Room {
     pub(super) fn new(max: usize) -> Self {
         let kernels = vec![libc::epoll_event { events: 0, u64: 0 }; max];
         Self { kernels, events: vec![Full::default(); max] }
+    }
+
+    /// What the first `n` events are of.
+    pub(super) fn idents(&self, n: usize) -> impl Iterator<Item = RawFd> {
+        self.events[..n].iter().map(|event| event.ident() as RawFd)
     }
 }
 

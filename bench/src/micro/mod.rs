@@ -5,6 +5,7 @@ mod least;
 mod other;
 mod rearm;
 mod resources;
+mod threads;
 mod wait;
 
 use anyhow::Result;
@@ -13,11 +14,11 @@ use clap::Args;
 use least::Of;
 
 use crate::ctx::Ctx;
+use crate::epoll_bench;
 use crate::iface::capi::EpollApi;
 use crate::iface::kq::{Kq, Source, WithKq};
 use crate::measure::{Lane, Row};
 use crate::model::{Bench, Target};
-use crate::{epoll_bench, scale};
 
 /// Which parts to run.
 #[derive(Args, Clone, Debug)]
@@ -40,8 +41,10 @@ pub(crate) enum Part {
     Other,
     /// Memory, descriptors, threads
     Resources,
-    /// epoll-bench on inet with edges, and two threads on one queue
+    /// epoll-bench on inet with edges
     Whole,
+    /// Two threads on one queue
+    Threads,
 }
 
 /// One primitive: how each kind of interface does it.
@@ -164,13 +167,14 @@ pub(crate) fn run(ctx: &Ctx, args: &MicroArgs) -> Result<Bench> {
     let chosen = |part| args.parts.is_empty() || args.parts.contains(&part);
     ctx.begin("micro", 0);
     type Rows = fn(&Ctx, &mut Bench) -> Result<()>;
-    let parts: [(Part, Rows); 6] = [
+    let parts: [(Part, Rows); 7] = [
         (Part::Wait, wait::rows),
         (Part::Change, change::rows),
         (Part::Rearm, rearm::rows),
         (Part::Other, other::rows),
         (Part::Resources, resources::rows),
         (Part::Whole, whole),
+        (Part::Threads, threads::rows),
     ];
     for (_, rows) in parts.iter().filter(|(part, _)| chosen(*part)) {
         rows(ctx, &mut bench)?;
@@ -179,9 +183,8 @@ pub(crate) fn run(ctx: &Ctx, args: &MicroArgs) -> Result<Bench> {
     Ok(bench)
 }
 
-/// The two rows that are benchmarks of their own.
+/// The row that is a benchmark of its own.
 fn whole(ctx: &Ctx, bench: &mut Bench) -> Result<()> {
     bench.cases.extend(epoll_bench::inet_edge(ctx, 4.0)?);
-    bench.cases.extend(scale::two_threads(ctx, 4.0)?);
     Ok(())
 }
