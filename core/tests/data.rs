@@ -232,15 +232,8 @@ fn a_pidfd_an_epoll_set_and_a_queue_tell_at_least_one() {
 
 #[test]
 fn terminals_count_lines_and_bytes() {
-    let (mut master, mut slave) = (0, 0);
-    let name = std::ptr::null_mut();
-    // SAFETY: the kernel writes two ints; no name, no settings, no size.
-    let done = unsafe {
-        let (settings, size) = (std::ptr::null(), std::ptr::null());
-        libc::openpty(&mut master, &mut slave, name, settings, size)
-    };
-    assert_eq!(done, 0);
-    let (mut master, mut slave) = (File::from(own(master)), File::from(own(slave)));
+    let (master, slave) = sys::pty().unwrap();
+    let (mut master, mut slave) = (File::from(master), File::from(slave));
     let kq = queue(&slave, EVFILT_READ);
     master.write_all(b"abc").unwrap();
     assert_eq!(take(&kq, NOW), [], "a line is not complete");

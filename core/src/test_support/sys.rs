@@ -33,6 +33,19 @@ pub fn pipe() -> Result<(OwnedFd, OwnedFd)> {
     Ok((own(ends[0])?, own(ends[1])?))
 }
 
+/// `openpty()`: both sides of a pseudo-terminal, the master's first.
+pub fn pty() -> Result<(OwnedFd, OwnedFd)> {
+    let (mut master, mut slave) = (-1, -1);
+    let name = std::ptr::null_mut();
+    // SAFETY: the kernel writes two ints; no name, no settings, no size.
+    let done = unsafe {
+        let (settings, size) = (std::ptr::null(), std::ptr::null());
+        libc::openpty(&mut master, &mut slave, name, settings, size)
+    };
+    Errno::result(done)?;
+    Ok((own(master)?, own(slave)?))
+}
+
 /// `eventfd(count, EFD_NONBLOCK | EFD_CLOEXEC)`.
 pub fn eventfd(count: u32) -> Result<OwnedFd> {
     // SAFETY: takes no pointer.

@@ -52,6 +52,7 @@ suite! {
     a_nested_lane
     the_park
     a_request
+    requests_that_wait_for_another
     a_request_of_a_queue_that_is_gone
     kevent_on_an_epoll_instance
     a_wait_for_some
@@ -408,6 +409,39 @@ fn a_request(taken: &mut Taken) {
     comes(&kq, ident, EVFILT_AIO);
     assert_eq!(kq.aio_return(ident).unwrap().buffer, b"5678");
     taken.take(&kq, &[&reader, &writer]);
+}
+
+fn requests_that_wait_for_another(taken: &mut Taken) {
+    let kq = Kqueue::new().unwrap();
+    let (master, slave) = sys::pty().unwrap();
+    let ident = match told_of(&kq, &master) {
+        Err(Errno::ENOSYS) => return isolate::tell("there is no io_uring: nothing was tried"),
+        ident => ident.unwrap(),
+    };
+    let sync = || {
+        let request = AioRequest::fsync(master.as_fd(), false);
+        kq.aio_submit(request, AioNotify { flags: NOTHING, udata: 2 }).unwrap()
+    };
+    let mut all = [ident, sync(), sync(), sync()];
+    taken.take(&kq, &[&master, &slave]);
+    sys::write(slave.as_raw_fd(), b"1234").unwrap();
+    // What waited cannot be begun, which is said of each.
+    let mut told = Vec::new();
+    while told.len() < all.len() {
+        told.extend(
+            next(&kq).iter().map(|event| event.ident()).filter(|ident| all.contains(ident)),
+        );
+        told.sort_unstable();
+        told.dedup();
+    }
+    all.sort_unstable();
+    assert_eq!(told, all);
+    for waited in all.into_iter().filter(|&other| other != ident) {
+        assert_eq!(kq.aio_return(waited).unwrap().error, Some(Errno::EAGAIN));
+    }
+    assert_eq!(kq.aio_return(ident).unwrap().buffer, b"1234");
+    told_of(&kq, &master).unwrap();
+    taken.take(&kq, &[&master, &slave]);
 }
 
 fn a_request_of_a_queue_that_is_gone(taken: &mut Taken) {

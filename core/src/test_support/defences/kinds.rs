@@ -144,17 +144,16 @@ fn a_tun_device(ask: Ask) {
 
 /// A terminal that passes bytes on as they come: its two ends.
 fn pty() -> (OwnedFd, OwnedFd) {
-    let (mut master, mut slave) = (-1, -1);
-    let (name, none, size) = (std::ptr::null_mut(), std::ptr::null(), std::ptr::null());
-    // SAFETY: writes the two numbers, and the settings that are read before.
+    let (master, slave) = sys::pty().expect("a pseudo-terminal");
+    let fd = slave.as_raw_fd();
+    // SAFETY: writes the settings that are read before.
     unsafe {
-        assert_eq!(libc::openpty(&mut master, &mut slave, name, none, size), 0);
         let mut settings = std::mem::zeroed();
-        assert_eq!(libc::tcgetattr(slave, &mut settings), 0);
+        assert_eq!(libc::tcgetattr(fd, &mut settings), 0);
         libc::cfmakeraw(&mut settings);
-        assert_eq!(libc::tcsetattr(slave, libc::TCSANOW, &settings), 0);
+        assert_eq!(libc::tcsetattr(fd, libc::TCSANOW, &settings), 0);
     }
-    (sys::own(master).expect("it is open"), sys::own(slave).expect("it is open"))
+    (master, slave)
 }
 
 /// What is flushed is not ready any more, and nobody is woken for it; what is written is.

@@ -246,10 +246,19 @@ impl Aio {
         self.listen();
     }
 
-    /// A request is over.
+    /// A request is over, and what waited for it begins.
     fn finish(&mut self, serial: u64, error: Option<Errno>) {
+        if let Some(fd) = self.end(serial, error)
+            && self.queued > 0
+        {
+            self.begin_queued(fd);
+        }
+    }
+
+    /// A request is over; on which descriptor.
+    fn end(&mut self, serial: u64, error: Option<Errno>) -> Option<RawFd> {
         self.release(serial);
-        let Some(request) = self.requests.get_mut(&serial) else { return };
+        let request = self.requests.get_mut(&serial)?;
         let outcome = request.outcome(error);
         let (errno, moved) = (error.map_or(0, |errno| errno as i64), outcome.moved);
         request.state = State::Over(outcome);
@@ -271,10 +280,8 @@ impl Aio {
         } else {
             self.over.push_back(serial);
         }
-        if self.queued > 0 {
-            self.begin_queued(fd);
-        }
         calls::tell_sleepers();
+        Some(fd)
     }
 
     /// Lets go of a request's files.
@@ -300,7 +307,7 @@ impl Aio {
             }
             self.queued -= 1;
             if let Err(errno) = self.step(serial) {
-                self.finish(serial, Some(errno));
+                self.end(serial, Some(errno)); // those that waited with it are next here
             }
         }
     }
