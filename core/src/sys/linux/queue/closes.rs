@@ -8,11 +8,12 @@
 
 use std::cell::Cell;
 use std::os::fd::RawFd;
-use std::sync::atomic::{AtomicBool, AtomicI32};
+use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 
 use super::put_down::{FREE, PutDown};
 use super::{Queue, QueueKnotes, Rules, all, find, handlers, let_go};
 use crate::hooks::{self, Sink};
+use crate::sys::linux::alarm;
 
 thread_local! {
     /// This thread has a queue locked, or is about to.
@@ -88,7 +89,12 @@ pub(crate) fn watch(fd: RawFd) {
 /// Must not be called in a vfork child, which shares this memory but not these descriptors.
 pub fn closing(fd: RawFd) {
     if IN_QUEUE.get() {
-        return PUT_DOWN.put(fd); // a signal handler's
+        // A signal handler's. Who sleeps in a queue can be woken only while the number means it.
+        let is_last = |queue: &&Queue| queue.numbers.load(Ordering::Relaxed) <= 1;
+        if find(fd).filter(|queue| queue.rules() == Rules::Kqueue).filter(is_last).is_some() {
+            let _ = alarm::sound(fd);
+        }
+        return PUT_DOWN.put(fd);
     }
     each(|queue| {
         drop_knotes(queue, |knotes| {
@@ -138,6 +144,31 @@ mod tests {
     use super::*;
     use crate::EventFilter::{EVFILT_READ, EVFILT_VNODE};
     use crate::{EvFlags, EventFilter, FilterFlag, KEvent, Kqueue};
+
+    /// A handler that has interrupted its thread in some queue closes one that others sleep in.
+    #[test]
+    fn a_queue_that_is_closed_in_a_handler_wakes_who_sleeps_in_it() {
+        use crate::sys::linux::{abi, kevent, raw};
+        let kq = abi::kqueue(0).unwrap();
+        let sleeper = crate::test_support::threads::start(move || {
+            let (mut event, wait) = (KEvent::default(), kevent::wait);
+            // SAFETY: no change, room for one event, and no time.
+            unsafe { abi::kevent(kq, std::ptr::null(), 0, &mut event, 1, std::ptr::null(), wait) }
+        });
+        assert!(sleeper.wait_until_asleep());
+        let inside = enter();
+        closing(kq);
+        raw::close(kq).unwrap();
+        leave(&inside);
+        // Only a failing test waits so long.
+        for _ in 0..20_000 {
+            if sleeper.is_finished() {
+                return assert_eq!(sleeper.join(), Err(nix::errno::Errno::EBADF));
+            }
+            std::thread::sleep(std::time::Duration::from_millis(1));
+        }
+        panic!("it sleeps on");
+    }
 
     /// By the time that a close is seen to which a signal handler has put down, another thread may have
     /// opened another file and watch it.
