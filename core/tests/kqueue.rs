@@ -1,7 +1,7 @@
 //! The rules of kqueue that hold for READ, WRITE, EXCEPT, USER and TIMER.
 
 use std::io::{Read, Write};
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
@@ -237,7 +237,11 @@ fn bad_input() {
     let (a, _b) = pair();
     let both = EvFlags::EV_ENABLE | EvFlags::EV_DISABLE;
     assert_eq!(apply(&kq, &[change(&a, EVFILT_READ, ADD | both, 0)]), Err(Errno::EINVAL));
-    assert_eq!(apply(&kq, &[change(&kq, EVFILT_READ, ADD, 0)]), Err(Errno::EINVAL));
+    let other = kq.as_fd().try_clone_to_owned().unwrap();
+    for flags in [ADD, ADD | EvFlags::EV_CLEAR, ADD | EvFlags::EV_DISABLE] {
+        assert_eq!(apply(&kq, &[change(&kq, EVFILT_READ, flags, 0)]), Err(Errno::EINVAL));
+        assert_eq!(apply(&kq, &[change(&other, EVFILT_READ, flags, 0)]), Err(Errno::EINVAL));
+    }
     assert_eq!(apply(&kq, &[number(usize::MAX, EVFILT_READ, ADD, 0, 0)]), Err(Errno::EBADF));
     let delete = number(12_345, EVFILT_READ, EvFlags::EV_DELETE, 0, 0);
     assert_eq!(apply(&kq, &[delete]), Err(Errno::EBADF));

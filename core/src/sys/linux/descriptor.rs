@@ -264,7 +264,10 @@ impl Descriptors {
             token = self.last_token;
         }
         match (have, want, other) {
-            (0, 0, _) if how.first => self.lanes.park(fd)?,
+            (0, 0, _) if how.first => {
+                self.lanes.refuse_itself(fd)?;
+                self.lanes.park(fd)?;
+            }
             (0, 0, None) if how.ask => self.lanes.check_parked(fd)?,
             (0, 0, Some(other)) if how.ask => self.lanes.check(other, fd)?,
             (0, 0, _) => {}

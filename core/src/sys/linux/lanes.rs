@@ -168,6 +168,17 @@ impl Lanes {
         }
     }
 
+    /// Refuses the queue itself, or a duplicate of it: in a lane the kernel does.
+    ///
+    /// # Errors
+    /// `EINVAL`.
+    pub(crate) fn refuse_itself(&self, fd: RawFd) -> Result<()> {
+        match raw::epoll_ctl(self.kq, EPOLL_CTL_DEL, fd, std::ptr::null()) {
+            Err(Errno::EINVAL) => Err(Errno::EINVAL),
+            _ => Ok(()), // it is not there
+        }
+    }
+
     /// Whether a parked descriptor is still the one that was parked: ENOENT and EBADF say it is not.
     pub(crate) fn check_parked(&self, fd: RawFd) -> Result<()> {
         raw::epoll_ctl(self.parked()?, EPOLL_CTL_MOD, fd, &event(fd, 0, 0, true))
