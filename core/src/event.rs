@@ -156,7 +156,8 @@ bitflags! {
         const NOTE_LOWAT = 0x0001;
         /// READ: a regular file is always ready, as poll(2) has it.
         const NOTE_FILE_POLL = 0x0002;
-        /// READ, WRITE: data is not wanted, which saves asking for it. Ours; no other system has it.
+        /// READ, WRITE: data is not wanted, which saves asking for it; with [`NOTE_LOWAT`](Self::NOTE_LOWAT)
+        /// it is asked for all the same. Ours; no other system has it.
         const NOTE_NODATA = 0x0001_0000;
         /// EXCEPT: out-of-band data.
         const NOTE_OOB = 0x0002;

@@ -420,6 +420,19 @@ fn a_reader_waits_for_its_low_water_mark() {
     }
 }
 
+/// A mark is kept though nobody wants to know how much there is.
+#[test]
+fn a_low_water_mark_without_data() {
+    let (reader, mut writer) = std::io::pipe().unwrap();
+    let kq = Kqueue::new().unwrap();
+    let both = LOWAT | FilterFlag::NOTE_NODATA;
+    apply(&kq, &[change(&reader, EVFILT_READ, ADD, both, 10)]).unwrap();
+    writer.write_all(&[0; 9]).unwrap();
+    assert_eq!(take(&kq, NOW), []);
+    writer.write_all(&[0]).unwrap();
+    assert_eq!(one(&kq, NOW).filter(), Ok(EVFILT_READ));
+}
+
 /// Linux wakes a writer when there is room after there was none, not when room grows.
 #[test]
 fn a_writer_waits_for_its_low_water_mark() {

@@ -116,9 +116,14 @@ impl Knote {
     /// Whether poll's bits are all that it reports by.
     #[inline]
     pub(crate) fn wants_bits_only(&self) -> bool {
-        self.fflags & FilterFlag::NOTE_NODATA.bits() != 0
-            && !self.has(LOOK_AGAIN)
-            && self.filter != EventFilter::EVFILT_EXCEPT
+        self.wants_no_data() && !self.has(LOOK_AGAIN) && self.filter != EventFilter::EVFILT_EXCEPT
+    }
+
+    /// Data is not wanted, not even to be compared with a low-water mark.
+    #[inline]
+    pub(crate) fn wants_no_data(&self) -> bool {
+        const BOTH: FilterFlag = FilterFlag::NOTE_NODATA.union(FilterFlag::NOTE_LOWAT);
+        self.fflags & BOTH.bits() == FilterFlag::NOTE_NODATA.bits()
     }
 
     /// Is to be reported whatever its condition.

@@ -56,7 +56,7 @@ fn report_fully(knote: &mut Knote, fd: RawFd, bits: u32) -> Option<Report> {
         return None;
     }
     let flags = if eof { EvFlags::EV_EOF.bits() } else { 0 };
-    if knote.fflags & FilterFlag::NOTE_NODATA.bits() != 0 {
+    if knote.wants_no_data() {
         return Some(Report { flags, ..Report::default() });
     }
     let data = match knote.filter {
