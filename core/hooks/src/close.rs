@@ -114,7 +114,9 @@ pub unsafe extern "C-unwind" fn dup3(old: c_int, new: c_int, flags: c_int) -> c_
     let Some(next) = DUP3.get() else { return fail(ENOSYS) };
     // SAFETY: the caller's promise.
     let dup = || unsafe { next(old, new, flags) };
-    if replaces(old, new) { closing(new, dup) } else { dup() }
+    // (With another flag it closes nothing.)
+    let may = flags & !libc::O_CLOEXEC == 0;
+    if may && replaces(old, new) { closing(new, dup) } else { dup() }
 }
 
 /// `close_range(first, last, flags)` - closes all numbers from `first` to `last`, but for
@@ -130,7 +132,8 @@ pub unsafe extern "C-unwind" fn close_range(first: c_uint, last: c_uint, flags: 
         Some(next) => unsafe { next(first, last, flags) },
         None => fail(ENOSYS),
     };
-    if flags & libc::CLOSE_RANGE_CLOEXEC as c_int != 0 || first > last {
+    // With any other flag it closes nothing.
+    if flags & !(libc::CLOSE_RANGE_UNSHARE as c_int) != 0 || first > last {
         return close(first, last);
     }
     around_hidden(first, last, close)

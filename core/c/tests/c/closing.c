@@ -50,6 +50,22 @@ static void every_way_to_close(int kq)
 	}
 }
 
+/* A call that fails closes nothing. */
+static void no_way_to_close(int kq)
+{
+	int fds[2], other[2], fd = watched(kq, fds);
+
+	pair(other);
+	FAILS(dup3(other[0], fd, O_APPEND), EINVAL);
+	FAILS(dup2(-1, fd), EBADF);
+	FAILS(close_range(fd, fd, 1 << 20), EINVAL);
+	FAILS(close_range(fd, fd - 1, 0), EINVAL);
+	(void)close_range(fd, fd, CLOSE_RANGE_CLOEXEC); /* not before Linux 5.11 */
+	CHECK(ready(kq, NULL) == 1);
+	CHECK(close(fd) == 0 && close(fds[0]) == 0 && close(fds[1]) == 0);
+	CHECK(close(other[0]) == 0 && close(other[1]) == 0);
+}
+
 static volatile sig_atomic_t to_close = -1;
 
 static void close_it(int signal)
@@ -210,6 +226,7 @@ int main(void)
 	CHECK(kq >= 0);
 	no_descriptor_is_left();
 	every_way_to_close(kq);
+	no_way_to_close(kq);
 	closed_in_a_handler(kq);
 	closed_while_waited_on();
 	duplicates();
