@@ -41,6 +41,8 @@ fn build_and_run(name: &str) {
     cc.arg("-I").arg(here.join("../core/c/include"));
     cc.arg("-I").arg(here.join("../core/c/tests/c"));
     cc.arg("-L").arg(folder).arg(format!("-Wl,-rpath,{}", folder.display()));
+    // Before LD_LIBRARY_PATH, by which cargo has an older library come first.
+    cc.arg("-Wl,--disable-new-dtags");
     cc.arg("-lkqcompat_kqueue");
     let output = match cc.output() {
         Ok(output) => output,

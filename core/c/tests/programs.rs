@@ -44,6 +44,8 @@ fn compile(compiler: &[&str], source: &str, link: Link, to: &TempDir) -> PathBuf
             let so = library("libkqcompat_kqueue.so");
             let dir = so.parent().unwrap();
             cc.arg("-L").arg(dir).arg(format!("-Wl,-rpath,{}", dir.display()));
+            // Before LD_LIBRARY_PATH, by which cargo has an older library come first.
+            cc.arg("-Wl,--disable-new-dtags");
             cc.args(["-lkqcompat_kqueue", "-lpthread"])
         }
         Link::Static => cc.arg(library("libkqcompat_kqueue.a")).args(["-lpthread", "-ldl", "-lm"]),
