@@ -78,6 +78,24 @@ fn a_pipes_end_that_writes() {
     }
 }
 
+#[test]
+fn a_pipe_that_nobody_reads_is_an_error_until_it_is_closed() {
+    // Registered before or after, for something or nothing.
+    for (before, asked) in [(true, NONE), (true, OUT), (false, NONE), (false, OUT)] {
+        let (epoll, (reader, writer)) = (instance(), pipe().unwrap());
+        let reader = before.then_some(reader);
+        add(&epoll, &writer, asked, 1);
+        assert_eq!(ready(&epoll, 0).len(), usize::from(!before || asked == OUT));
+        drop(reader);
+        for _ in 0..3 {
+            let [(1, flags)] = ready(&epoll, 1000)[..] else { panic!("nothing") };
+            assert_eq!(flags - OUT, ERR);
+        }
+        drop(writer);
+        assert_eq!(ready(&epoll, 0), []);
+    }
+}
+
 fn halves(mut ours: impl Read + AsFd, theirs: impl Write + AsFd, shut: impl Fn(Shutdown)) {
     becomes(&ours, ALL, OUT);
     let mut theirs = theirs;
@@ -210,6 +228,31 @@ fn a_wait_ends_by_what_another_thread_does_and_not_before_its_time() {
         writer.write_all(b"!").unwrap();
         assert_eq!(waiter.join().unwrap(), [(7, IN)]);
     });
+}
+
+#[test]
+fn a_level_is_told_to_each_thread_that_waits() {
+    let (epoll, (reader, mut writer)) = (instance(), pipe().unwrap());
+    add(&epoll, &reader, IN, 7);
+    std::thread::scope(|scope| {
+        let waiters: Vec<_> = (0..4).map(|_| scope.spawn(|| ready(&epoll, 60_000))).collect();
+        writer.write_all(b"!").unwrap();
+        for waiter in waiters {
+            assert_eq!(waiter.join().unwrap(), [(7, IN)]);
+        }
+    });
+}
+
+#[test]
+fn a_signal_that_is_ignored_by_default_can_be_read() {
+    use compat_epoll::signalfd::{SfdFlags, SignalFd};
+    use nix::sys::signal::{SigSet, Signal, raise};
+    let mask = SigSet::from_iter([Signal::SIGURG]);
+    mask.thread_block().unwrap();
+    let fd = SignalFd::with_flags(&mask, SfdFlags::SFD_NONBLOCK).unwrap();
+    raise(Signal::SIGURG).unwrap();
+    let info = fd.read_signal().unwrap().expect("a signal");
+    assert_eq!(info.ssi_signo, Signal::SIGURG as u32);
 }
 
 mod with_compat {

@@ -1,14 +1,17 @@
 /*
  * kqueue and kevent with NetBSD's struct and numbers, over the ones that are loaded next: what
- * `cargo xtask native` puts beneath core's native side for the layout "netbsd".
+ * `cargo xtask native` puts beneath core's native side for the layout "netbsd". As there, no WRITE
+ * knote can be added to a pipe that nobody reads: EBADF.
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
+#include <poll.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <time.h>
 
 #include <sys/event.h>
+#include <sys/stat.h>
 
 struct netbsd_kevent {
 	uintptr_t ident;
@@ -25,6 +28,17 @@ static const unsigned units[] = { NOTE_MSECONDS, NOTE_SECONDS, NOTE_USECONDS, NO
 
 typedef int kevent_function(int, const struct kevent *, int, struct kevent *, int,
     const struct timespec *);
+
+/* No descriptor: EBADF. */
+#define REFUSED ((uintptr_t)-1)
+
+static int is_refused(const struct kevent *change)
+{
+	struct pollfd end = { .fd = (int)change->ident };
+	struct stat stat;
+	return change->filter == EVFILT_WRITE && (change->flags & EV_ADD) && fstat(end.fd, &stat) == 0
+	    && S_ISFIFO(stat.st_mode) && poll(&end, 1, 0) == 1 && (end.revents & POLLERR);
+}
 
 static struct kevent ours(const struct netbsd_kevent *there)
 {
@@ -63,11 +77,23 @@ int netbsd_kevent(int kq, const struct netbsd_kevent *changes, size_t nchanges,
 	kevent_function *next = (kevent_function *)dlsym(RTLD_NEXT, "kevent");
 	struct kevent *in = calloc(nchanges + 1, sizeof *in);
 	struct kevent *out = calloc(nevents + 1, sizeof *out);
-	for (size_t i = 0; i < nchanges; i++)
+	for (size_t i = 0; i < nchanges; i++) {
 		in[i] = ours(&changes[i]);
+		if (is_refused(&in[i]))
+			in[i].ident = REFUSED;
+	}
 	int n = next(kq, in, (int)nchanges, out, (int)nevents, timeout);
-	for (int i = 0; i < n; i++)
+	/* Answers come in the order of the changes. */
+	size_t change = 0;
+	for (int i = 0; i < n; i++) {
 		events[i] = theirs(&out[i]);
+		if (events[i].ident != REFUSED)
+			continue;
+		while (change < nchanges && in[change].ident != REFUSED)
+			change++;
+		if (change < nchanges)
+			events[i].ident = changes[change++].ident;
+	}
 	free(in);
 	free(out);
 	return n;

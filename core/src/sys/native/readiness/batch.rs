@@ -2,6 +2,7 @@
 
 use std::os::fd::RawFd;
 
+use nix::errno::Errno;
 use smallvec::SmallVec;
 
 use crate::epoll_abi::{self as e, epoll_event};
@@ -10,9 +11,10 @@ use crate::event::EvFlags;
 use super::super::layout::Raw;
 use super::apply::{Change, apply, event};
 use super::bits::{ERR, HUP, IN, OUT, PRI, RDHUP, Seen, poll_bits};
-use super::ctl::{adding, disabling};
+use super::ctl::{adding, disabling, end, is_still_gone};
 use super::instance::{Instance, Registration, Registrations};
 use super::interest::{EXCEPT, FILTERS, Knote, READ, WRITE, is_complete};
+use super::kind::is_gone;
 use super::probe::{self, Asked, GONE};
 
 /// The descriptors that something was fetched of, in that order.
@@ -84,7 +86,7 @@ pub(crate) fn deliver(
 ) -> usize {
     let mut registrations = instance.lock();
     let registrations = &mut *registrations;
-    add_gone(registrations, &mut batch);
+    add_gone(registrations, &mut batch, |fd, there| is_still_gone(kq, fd, there));
     complete(registrations, &mut batch);
     let mut changes: Vec<Change> = Vec::new();
     let mut told = 0;
@@ -102,24 +104,61 @@ pub(crate) fn deliver(
         settle(registration, ready, bits, &mut changes);
         registrations.gone -= usize::from(was_gone && !registration.gone);
     }
-    // Of a number that was closed meanwhile there is nothing left to change.
-    let _ = apply(kq, &changes);
+    if let Ok(answers) = apply(kq, &changes) {
+        take_back(registrations, kq, &changes, &answers);
+    }
     told
+}
+
+/// What follows where a change was refused.
+fn take_back(
+    registrations: &mut Registrations,
+    kq: RawFd,
+    changes: &[Change],
+    answers: &[Result<(), Errno>],
+) {
+    for (change, answer) in changes.iter().zip(answers) {
+        let (Err(errno), fd) = (answer, change.ident as RawFd) else { continue };
+        let Some(r) = registrations.by_fd.get_mut(&fd) else { continue };
+        if r.serial != change.serial {
+            continue;
+        }
+        let is_added = change.flags.contains(EvFlags::EV_ADD);
+        if is_added && change.filter == FILTERS[WRITE] && is_gone(*errno, fd, r.kind) {
+            r.knotes[WRITE] = Knote::Off;
+            registrations.gone += usize::from(!r.gone);
+            r.gone = true;
+        } else if matches!(errno, Errno::ENOENT | Errno::EBADF) {
+            // The number was closed meanwhile, and may be another file's.
+            end(registrations, kq, fd);
+        }
+    }
 }
 
 /// Pipes without a reader that have no knote are always ready. Those that there is no room for stay
 /// so, and come first the next time.
-fn add_gone(registrations: &mut Registrations, batch: &mut Batch) {
+fn add_gone(
+    registrations: &mut Registrations,
+    batch: &mut Batch,
+    is_still: impl Fn(RawFd, &Registration) -> bool,
+) {
     if registrations.gone == 0 {
         return;
     }
-    let is_ready =
-        |(fd, r): (&RawFd, &Registration)| (r.gone && r.armed).then_some((*fd, r.serial));
+    let is_ready = |(fd, r): (&RawFd, &Registration)| (r.gone && r.armed).then_some((*fd, *r));
     let mut ready: Vec<_> = registrations.by_fd.iter().filter_map(is_ready).collect();
     ready.sort_unstable_by_key(|&(fd, _)| (fd <= registrations.last_gone, fd));
-    for (fd, serial) in ready.into_iter().take(batch.room - batch.ready.len()) {
-        batch.place(fd, serial).seen.write = Some(GONE);
-        registrations.last_gone = fd;
+    for (fd, registration) in ready {
+        if batch.ready.len() == batch.room {
+            break;
+        }
+        if is_still(fd, &registration) {
+            batch.place(fd, registration.serial).seen.write = Some(GONE);
+            registrations.last_gone = fd;
+        } else {
+            // The number was closed.
+            registrations.remove(fd);
+        }
     }
 }
 
@@ -188,9 +227,11 @@ fn settle(r: &mut Registration, ready: &Ready, bits: u32, changes: &mut Vec<Chan
     }
     // One direction has ended: from here on the other's end is a hang-up.
     let ended = |said: Option<super::bits::Said>| said.is_some_and(|said| said.eof);
-    for (seen, other) in [(ready.seen.read, WRITE), (ready.seen.write, READ)] {
+    for (seen, at, other) in [(ready.seen.read, READ, WRITE), (ready.seen.write, WRITE, READ)] {
         if ended(seen) && r.kind.hangs_up_by_both() && r.knotes[other] == Knote::Off {
             replace(ready.fd, r, other, Knote::Edge, changes);
+            // That has reached the same file if the first knote is still there after it.
+            changes.push(r.change(ready.fd, at, EvFlags::EV_ENABLE));
         }
     }
 }
@@ -212,8 +253,54 @@ fn replace(
 
 #[cfg(test)]
 mod tests {
+    use std::os::fd::AsRawFd;
+    use std::os::unix::net::UnixStream;
+
     use super::super::bits::Kind;
+    use super::super::{ctl::epoll_ctl, epoll_pwait, instance};
     use super::*;
+    use crate::sys::native::layout;
+
+    /// A registration's number is closed, and comes to another file, between the fetching of its event
+    /// and what follows from that for its knotes.
+    #[test]
+    fn what_a_closed_number_had_is_not_the_next_files() {
+        let kq = instance::create().unwrap();
+        let add = |fd: RawFd, events: u32| {
+            let event = epoll_event { events, u64: 7 };
+            // SAFETY: the event is ours.
+            unsafe { epoll_ctl(kq, e::EPOLL_CTL_ADD, fd, &event) }
+        };
+        let wait = || {
+            let mut events = [epoll_event { events: 0, u64: 0 }; 4];
+            // SAFETY: room for four events; no mask.
+            let n = unsafe { epoll_pwait(kq, events.as_mut_ptr(), 4, 0, std::ptr::null()) };
+            events[..n.unwrap()].iter().map(|event| event.events).collect::<Vec<_>>()
+        };
+        for interest in [0, IN, RDHUP, PRI] {
+            let (ours, theirs) = UnixStream::pair().unwrap();
+            let (next, _peer) = UnixStream::pair().unwrap();
+            let number = ours.as_raw_fd();
+            add(number, interest).unwrap();
+            drop(theirs);
+            let instance = instance::find(kq).unwrap();
+            let mut fetched = [Raw::NONE; 4];
+            let now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+            let n = layout::kevent(kq, &[], &mut fetched, Some(&now)).unwrap();
+            let mut batch = Batch::new(4);
+            assert_eq!(batch.add(&instance.lock(), &fetched[..n]), 1);
+            batch.is_all = true;
+            // SAFETY: both are ours.
+            assert_eq!(unsafe { libc::dup2(next.as_raw_fd(), number) }, number);
+            deliver(&instance, kq, batch, |_, _| {});
+            assert_eq!(wait(), []);
+            add(number, OUT).unwrap();
+            assert_eq!((wait(), wait()), (vec![OUT], vec![OUT]));
+        }
+        instance::forget(kq);
+        // SAFETY: made above.
+        unsafe { libc::close(kq) };
+    }
 
     #[test]
     fn pipes_without_a_reader_take_turns() {
@@ -235,7 +322,7 @@ mod tests {
         let mut told = Vec::new();
         for _ in 0..4 {
             let mut batch = Batch::new(2);
-            add_gone(&mut registrations, &mut batch);
+            add_gone(&mut registrations, &mut batch, |_, _| true);
             told.extend(batch.ready.iter().map(|ready| ready.fd));
         }
         assert_eq!(told, [3, 4, 6, 7, 3, 4, 6, 7]);

@@ -163,13 +163,35 @@ fn find(
     // Without a knote it was a pipe's end that nobody reads, and still is one, or is none any more.
     let stays = match apply(kq, &ask)?.first() {
         Some(answer) => answer.is_ok(),
-        None => kind::of(fd) == Number::Of(there.kind),
+        None => is_still_gone(kq, fd, &there),
     };
     if stays {
         return Ok(Some(there));
     }
-    registrations.remove(fd);
+    end(registrations, kq, fd);
     Ok(None)
+}
+
+/// Ends the registration of a number that was closed. What has the number now may have got a knote of
+/// it: one that was added just after.
+pub(crate) fn end(registrations: &mut Registrations, kq: RawFd, fd: RawFd) {
+    if let Some(there) = registrations.by_fd.get(&fd) {
+        let _ = apply(kq, &deletions(fd, there));
+    }
+    registrations.remove(fd);
+}
+
+/// Is a number still an end of a pipe that nobody reads? Then no WRITE knote can be added to it.
+pub(crate) fn is_still_gone(kq: RawFd, fd: RawFd, there: &Registration) -> bool {
+    let add = there.change(fd, WRITE, EvFlags::EV_ADD);
+    match apply(kq, &[add]).as_deref() {
+        Ok([Ok(())]) => {
+            let _ = apply(kq, &[Change { flags: EvFlags::EV_DELETE, ..add }]);
+            false
+        }
+        Ok([Err(errno)]) => kind::is_gone(*errno, fd, there.kind),
+        _ => false,
+    }
 }
 
 /// A change for each knote of a registration, with no flags yet.
@@ -238,14 +260,20 @@ fn register(
             .map(|(change, knote)| Change { flags: adding(knote), ..change }),
     );
     let answers = apply(kq, &changes)?;
+    if answers[..deleted].contains(&Err(Errno::ENOENT)) {
+        // Closed by another thread just now.
+        apply(kq, &deletions(fd, &new))?;
+        registrations.remove(fd);
+        return Err(Errno::ENOENT);
+    }
     let mut refused = None;
     for (change, answer) in changes[deleted..].iter().zip(&answers[deleted..]) {
         let Err(errno) = answer else { continue };
         let at = FILTERS.iter().position(|filter| *filter == change.filter).unwrap_or(WRITE);
         new.knotes[at] = Knote::Off;
         match errno {
-            // The other end is closed, which is a condition and no error.
-            Errno::EPIPE if at == WRITE => new.gone = true,
+            // A condition, and no error.
+            errno if at == WRITE && kind::is_gone(*errno, fd, kind) => new.gone = true,
             errno => refused = Some(*errno),
         }
     }

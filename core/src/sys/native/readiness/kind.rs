@@ -4,6 +4,7 @@ use std::mem::MaybeUninit;
 use std::os::fd::RawFd;
 
 use libc::{c_int, c_void};
+use nix::errno::Errno;
 
 use super::bits::Kind;
 
@@ -32,6 +33,12 @@ pub(crate) fn of(fd: RawFd) -> Number {
         libc::S_IFSOCK => Number::Of(socket(fd)),
         _ => Number::Other,
     }
+}
+
+/// Is that why no WRITE knote can be added: the other end of the pipe is closed? NetBSD says EBADF.
+pub(crate) fn is_gone(errno: Errno, fd: RawFd, kind: Kind) -> bool {
+    let is_end = matches!(kind, Kind::PipeWrite | Kind::PipeBoth);
+    errno == Errno::EPIPE || errno == Errno::EBADF && is_end && of(fd) == Number::Of(kind)
 }
 
 /// Is the number open, as far as the system knows?

@@ -14,6 +14,7 @@ use super::super::layout::{self, Raw};
 use super::apply::{Change, apply, event};
 use super::bits::{Kind, Said, Seen};
 use super::interest::FILTERS;
+use super::kind::is_gone;
 
 /// A descriptor to ask about.
 #[derive(Clone, Copy, Debug)]
@@ -54,7 +55,8 @@ fn ask_by(kq: RawFd, asked: &mut [Asked]) -> Result<(), Errno> {
     let answers = apply(kq, &changes)?;
     let mut fresh: SmallVec<[Seen; 8]> = SmallVec::from_elem(Seen::default(), asked.len());
     for (change, answer) in changes.iter().zip(&answers) {
-        if change.filter == EventFilter::EVFILT_WRITE && *answer == Err(Errno::EPIPE) {
+        let (Err(errno), EventFilter::EVFILT_WRITE) = (answer, change.filter) else { continue };
+        if is_gone(*errno, change.ident as RawFd, asked[change.serial].kind) {
             fresh[change.serial].write = Some(GONE);
         }
     }
