@@ -2,7 +2,7 @@
 //! or be a duplicate, and nobody is told.
 
 use std::os::fd::RawFd;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, LazyLock, PoisonError, RwLock};
 
 use rustc_hash::FxHashMap;
@@ -79,12 +79,37 @@ impl<T: Marked> Table<T> {
 /// # Errors
 /// Those of kqueue(2).
 pub(crate) fn create() -> Result<(RawFd, usize), nix::errno::Errno> {
-    static IDS: AtomicUsize = AtomicUsize::new(0);
     let kq = layout::kqueue()?;
-    // An ident that no program would choose for itself.
-    let id = IDS.fetch_add(1, Ordering::Relaxed) ^ (usize::MAX / 3);
+    let id = ident(next_serial());
     let _ = MARKERS.iter().any(|filter| mark(kq, *filter, id, EvFlags::EV_ADD));
     Ok((kq, id))
+}
+
+/// Of queues, never 0.
+fn next_serial() -> u32 {
+    static LAST: AtomicU32 = AtomicU32::new(0);
+    LAST.fetch_add(1, Ordering::Relaxed).wrapping_add(1).max(1)
+}
+
+/// An ident that no program would choose for itself.
+fn ident(serial: u32) -> usize {
+    serial as usize ^ (usize::MAX / 3)
+}
+
+/// Marks a queue by a user event; returns by which it is known again, or 0 where there are no such events.
+/// (Of timers, the other kind of marks, a system may have no more than some thousands.)
+pub(crate) fn sign(kq: RawFd) -> u32 {
+    let serial = next_serial();
+    let is_marked = mark(kq, EventFilter::EVFILT_USER, ident(serial), EvFlags::EV_ADD);
+    if is_marked { serial } else { 0 }
+}
+
+/// Is the number the queue that was marked so? Where there are no marks: any queue?
+pub(crate) fn is_signed(kq: RawFd, serial: u32) -> bool {
+    match serial {
+        0 => is_queue(kq),
+        _ => mark(kq, EventFilter::EVFILT_USER, ident(serial), EvFlags::empty()),
+    }
 }
 
 /// Is it any queue, of this process?

@@ -18,7 +18,7 @@ use crate::event::EvFlags;
 
 use super::fit;
 use super::layout::{self, Raw};
-use super::marked::is_queue;
+use super::marked::{self, is_queue};
 use super::raw::{self, Result};
 use super::readiness::apply::{Change, apply, event};
 use super::readiness::interest::FILTERS;
@@ -60,14 +60,15 @@ pub(crate) struct Wanted {
 
 const _: () = assert!(usize::BITS == 64, "udata holds a slot and a serial");
 
-/// A new queue; there are no serial numbers here.
+/// A new queue, and by what it is known again.
 pub(crate) fn open() -> Result<(RawFd, u32)> {
-    make().map(|queue| (queue, 0))
+    make().map(|queue| (queue, marked::sign(queue)))
 }
 
-/// Is this number a queue, as far as one can tell?
-pub(crate) fn is_ours(fd: RawFd, _serial: u32) -> bool {
-    is_queue(fd)
+/// Is this number that queue, as far as one can tell? The program may have closed it, and have a queue of
+/// its own there.
+pub(crate) fn is_ours(fd: RawFd, serial: u32) -> bool {
+    marked::is_signed(fd, serial)
 }
 
 /// What there is of our own besides queues, and stays.
@@ -173,4 +174,25 @@ pub(crate) fn token(raw: &Event) -> u64 {
 /// poll's bits that an event tells: none, it says where to look.
 pub(crate) fn bits(_: &Event) -> u16 {
     0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_queue_of_the_programs_is_not_ours() {
+        let (queue, serial) = open().unwrap();
+        let (other, other_serial) = open().unwrap();
+        let theirs = layout::kqueue().unwrap();
+        assert!(is_ours(queue, serial) && is_ours(other, other_serial));
+        assert!(![theirs, other, -1].into_iter().any(|fd| is_ours(fd, serial)));
+        raw::close(other).unwrap();
+        assert!(!is_ours(other, other_serial));
+        // Known without marks, if need be.
+        assert!(is_ours(queue, 0) && !is_ours(other, 0));
+        for fd in [queue, theirs] {
+            raw::close(fd).unwrap();
+        }
+    }
 }
