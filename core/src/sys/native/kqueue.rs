@@ -112,12 +112,17 @@ pub(super) fn kevent(
     eventlist: &mut [KEvent],
     timeout: Option<&timespec>,
 ) -> Result<usize, Errno> {
-    let changes: Result<SmallVec<[Raw; 16]>, Errno> =
-        changelist.iter().map(|event| translate::change(&HERE, event).map(Raw::from)).collect();
+    let changes: Result<SmallVec<[Raw; 16]>, Errno> = changelist.iter().map(in_one_call).collect();
     match changes {
         Ok(changes) => pass(kq, &changes, eventlist, timeout),
         Err(_) => one_by_one(kq, changelist, eventlist, timeout),
     }
+}
+
+/// A change that can be handed to the system together with others.
+fn in_one_call(asked: &KEvent) -> Result<Raw, Errno> {
+    let plain = translate::change(&HERE, asked)?;
+    if translate::less(&HERE, &plain).is_some() { Err(Errno::EACCES) } else { Ok(plain.into()) }
 }
 
 /// Hands everything to the system.
@@ -139,7 +144,8 @@ fn pass(
     Ok(filled)
 }
 
-/// Where the system lacks what some change asks for: each change by itself, and its answer.
+/// Where the system lacks what some change asks for, or may refuse it: each change by itself, and its
+/// answer.
 fn one_by_one(
     kq: RawFd,
     changelist: &[KEvent],
@@ -170,6 +176,13 @@ fn one_by_one(
 pub(super) fn change(kq: RawFd, asked: &KEvent) -> Result<(), Errno> {
     let mut plain = translate::change(&HERE, asked)?;
     plain.flags |= u32::from(EvFlags::EV_RECEIPT.bits());
+    match (apply(kq, plain), translate::less(&HERE, &plain)) {
+        (Err(Errno::EACCES), Some(less)) => apply(kq, less),
+        (result, _) => result,
+    }
+}
+
+fn apply(kq: RawFd, plain: Plain) -> Result<(), Errno> {
     let mut answer = [Raw::default()];
     layout::kevent(kq, &[Raw::from(plain)], &mut answer, None)?;
     match Plain::from(answer[0]).data {

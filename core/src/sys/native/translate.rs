@@ -52,6 +52,13 @@ pub(crate) fn change(system: &System, event: &KEvent) -> Result<Plain, Errno> {
     })
 }
 
+/// The same change without what only a parent may ask for: macOS tells nobody else the status.
+pub(crate) fn less(system: &System, plain: &Plain) -> Option<Plain> {
+    let asks = Some(plain.filter) == system.number(EventFilter::EVFILT_PROC)
+        && plain.fflags & system.exit_status != 0;
+    asks.then_some(Plain { fflags: plain.fflags & !system.exit_status, ..*plain })
+}
+
 /// fflags and data of a change.
 fn notes(
     system: &System,
@@ -244,6 +251,10 @@ mod tests {
         let plain = change(&MACOS, &exit).unwrap();
         assert_eq!(plain.fflags, 0x8400_0000);
         assert_eq!(event(&MACOS, &plain).unwrap().fflags(), FilterFlag::NOTE_EXIT);
+        let of_a_stranger = less(&MACOS, &plain).unwrap();
+        assert_eq!((of_a_stranger.fflags, of_a_stranger.ident), (0x8000_0000, plain.ident));
+        assert_eq!(less(&MACOS, &of_a_stranger), None);
+        assert_eq!(less(&FREEBSD, &change(&FREEBSD, &exit).unwrap()), None);
     }
 
     #[test]
