@@ -42,7 +42,7 @@ const fn suite(
 
 const UNIT: &str = "--lib";
 
-const SUITES: [Suite; 18] = [
+const SUITES: [Suite; 19] = [
     suite(Layout::FreeBsd, "kq-core", UNIT, "native::"),
     suite(Layout::FreeBsd, "compat-epoll", "portable", ""),
     suite(Layout::FreeBsd, "compat-epoll", "rules", "compat::"),
@@ -51,6 +51,7 @@ const SUITES: [Suite; 18] = [
     suite(Layout::FreeBsd, "compat-epoll", "objects", "compat::"),
     suite(Layout::FreeBsd, "compat-epoll-c", "library", "preloaded::"),
     suite(Layout::FreeBsd, "compat-epoll-c", "library", "native::"),
+    suite(Layout::FreeBsd, "compat-epoll-c", "library", "c::cancel_linked"),
     suite(Layout::FreeBsd, "compat-poll", "rust", ""),
     suite(Layout::FreeBsd, "compat-poll", "nix_api", ""),
     suite(Layout::FreeBsd, "compat-poll-c", "poll", ""),

@@ -1,7 +1,7 @@
 //! The calls that block, on a native kqueue.
 //!
-//! kevent(2) is a cancellation point where the system's threads have it so; the frames around it are
-//! `extern "C-unwind"` and lock nothing while it blocks.
+//! They are cancellation points: at entry, and while they sleep where the system's threads have kevent(2)
+//! so. The frames around it are `extern "C-unwind"` and lock nothing while it blocks.
 
 use compat_epoll::c;
 use kq_core::epoll_abi::epoll_event;
@@ -9,6 +9,11 @@ use libc::{c_int, sigset_t, timespec};
 use nix::Result;
 
 use crate::border::told;
+
+unsafe extern "C-unwind" {
+    /// pthread_testcancel(3).
+    safe fn pthread_testcancel();
+}
 
 fn answer(result: Result<usize>) -> c_int {
     told(result.map(|ready| ready as c_int))
@@ -25,6 +30,7 @@ pub unsafe extern "C-unwind" fn epoll_wait(
     maxevents: c_int,
     timeout: c_int,
 ) -> c_int {
+    pthread_testcancel();
     // SAFETY: the caller's promise.
     answer(unsafe { c::epoll_wait(epfd, events, maxevents, timeout) })
 }
@@ -42,6 +48,7 @@ pub unsafe extern "C-unwind" fn epoll_pwait(
     timeout: c_int,
     sigmask: *const sigset_t,
 ) -> c_int {
+    pthread_testcancel();
     // SAFETY: the caller's promise.
     answer(unsafe { c::epoll_pwait(epfd, events, maxevents, timeout, sigmask) })
 }
@@ -59,6 +66,7 @@ pub unsafe extern "C-unwind" fn epoll_pwait2(
     timeout: *const timespec,
     sigmask: *const sigset_t,
 ) -> c_int {
+    pthread_testcancel();
     // SAFETY: the caller's promise.
     answer(unsafe { c::epoll_pwait2(epfd, events, maxevents, timeout, sigmask) })
 }

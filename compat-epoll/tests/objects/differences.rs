@@ -1,6 +1,6 @@
 //! Where ours differ from Linux's: docs/deviations.md.
 
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 
 use kq_core::objects;
 use kq_core::rules;
@@ -10,7 +10,10 @@ use kq_core::test_support::{signals, sys, threads};
 use libc::{EFD_NONBLOCK, POLLIN, POLLOUT, SFD_NONBLOCK, SIGUSR1};
 use nix::errno::Errno;
 
-use super::calls::{Calls, KERNEL};
+use kq_core::{EvFlags, EventFilter, FilterFlag, KEvent, Kqueue};
+
+use super::calls::{Calls, KERNEL, times};
+use super::clock;
 
 pub(crate) const RULES: &[Rule<Calls>] = rules![
     differs an_eventfd_is_never_writable,
@@ -18,11 +21,14 @@ pub(crate) const RULES: &[Rule<Calls>] = rules![
     differs a_forked_child_has_none,
     differs a_handler_ends_a_wait_with_sa_restart_too,
     differs a_signal_that_was_taken_otherwise_is_told_until_it_is_read,
+    differs an_absolute_timer_follows_a_clock_that_is_set_when_it_is_read,
+    differs a_signal_that_is_ignored_by_default_gets_a_handler,
     differs no_alarm_clocks,
     differs null_is_efault,
     differs bands_are_never_told,
     differs an_instance_is_readable_once_for_nothing,
     differs an_edge_of_both_directions_is_told_in_each_of_two_waits,
+    differs a_wait_that_is_stopped_and_continued_ends_as_kevents_does,
 ];
 
 /// Of epoll itself: RDBAND, WRBAND and MSG, which the kernel tells of a socket that can be written.
@@ -72,6 +78,41 @@ fn an_edge_of_both_directions_is_told_in_each_of_two_waits(calls: Calls) {
     }
 }
 
+/// Of epoll itself: with EINTR, or not at all.
+fn a_wait_that_is_stopped_and_continued_ends_as_kevents_does(calls: Calls) {
+    const TOLD: i32 = 10;
+    // The number of EINTRs before the event is told.
+    let interruptions = |wait: &dyn Fn(&OwnedFd) -> Result<usize, Errno>| {
+        let (reader, writer) = sys::pipe().unwrap();
+        let waits = || {
+            for interruptions in 0..TOLD {
+                match wait(&reader) {
+                    Err(Errno::EINTR) => {}
+                    told => return if told == Ok(1) { TOLD + interruptions } else { 1 },
+                }
+            }
+            2
+        };
+        let wake = || assert_eq!(sys::write(writer.as_raw_fd(), b"!"), Ok(1));
+        let end = sys::stopped_and_continued(waits, wake);
+        assert!(end >= TOLD, "{end}");
+        end - TOLD
+    };
+    // Each makes its queue in the child, and again after each end: registering is no wait.
+    let by_kevent = interruptions(&|reader| {
+        let (kq, fd) = (Kqueue::new()?, reader.as_raw_fd() as usize);
+        let none = FilterFlag::empty();
+        let add = KEvent::new(fd, EventFilter::EVFILT_READ, EvFlags::EV_ADD, none, 0, 0);
+        kq.kevent(&[add], &mut [add], None)
+    });
+    let by_epoll = interruptions(&|reader| {
+        let ep = calls.epoll.create();
+        calls.epoll.add(&ep, reader, IN, 7)?;
+        calls.epoll.wait(&ep, 4, -1).map(|told| told.len())
+    });
+    assert_eq!(by_epoll, by_kevent);
+}
+
 fn an_eventfd_is_never_writable(calls: Calls) {
     let (ep, fd) = (calls.epoll.create(), calls.eventfd(0, EFD_NONBLOCK).unwrap());
     calls.epoll.add(&ep, &fd, IN | OUT, 7).unwrap();
@@ -117,6 +158,55 @@ fn a_signal_that_was_taken_otherwise_is_told_until_it_is_read(calls: Calls) {
     assert_eq!(sys::poll(fd.as_raw_fd(), POLLIN), POLLIN);
     assert_eq!(calls.signal(&fd).err(), Some(Errno::EAGAIN));
     assert_eq!(sys::poll(fd.as_raw_fd(), POLLIN), 0);
+}
+
+fn an_absolute_timer_follows_a_clock_that_is_set_when_it_is_read(calls: Calls) {
+    const HOUR: i64 = 3600;
+    const NEVER: (i64, i64) = (0, 0);
+    for flag in [0, libc::TFD_TIMER_CANCEL_ON_SET] {
+        let fd = calls.timerfd(libc::CLOCK_REALTIME, libc::TFD_NONBLOCK).unwrap();
+        let set = |in_ms: i64| {
+            let at = clock::real_ms() + in_ms;
+            let moment = times((at / 1000, at % 1000 * 1_000_000), NEVER);
+            calls.set(fd.as_raw_fd(), libc::TFD_TIMER_ABSTIME | flag, Some(moment)).unwrap();
+        };
+        // Set forth: the moment has passed, and nothing tells so but a read.
+        set(HOUR * 1000);
+        clock::put_forth(2 * HOUR);
+        assert_eq!(sys::poll(fd.as_raw_fd(), POLLIN), 0);
+        assert_eq!(calls.number(&fd), Ok(1));
+        // Set back: it tells too early, and a read says that it is not time yet.
+        set(50);
+        clock::put_forth(-HOUR);
+        assert_eq!(sys::poll_for(fd.as_raw_fd(), POLLIN, 60_000), POLLIN);
+        assert_eq!(calls.number(&fd), Err(Errno::EAGAIN));
+        assert_eq!(sys::poll(fd.as_raw_fd(), POLLIN), 0);
+        clock::put_forth(HOUR);
+        assert_eq!(calls.number(&fd), Ok(1));
+    }
+}
+
+fn a_signal_that_is_ignored_by_default_gets_a_handler(calls: Calls) {
+    let action = |signal| {
+        // SAFETY: plain data, which the call fills.
+        unsafe {
+            let mut action: libc::sigaction = std::mem::zeroed();
+            assert_eq!(libc::sigaction(signal, std::ptr::null(), &mut action), 0);
+            action.sa_sigaction
+        }
+    };
+    signals::ignore(libc::SIGWINCH);
+    let watched = [libc::SIGURG, libc::SIGCHLD, libc::SIGWINCH, SIGUSR1];
+    let before = watched.map(action);
+    assert_eq!(before, [libc::SIG_DFL, libc::SIG_DFL, libc::SIG_IGN, libc::SIG_DFL]);
+    let _fd = calls.signalfd(&signals::set_of(&watched), SFD_NONBLOCK).unwrap();
+    let after = watched.map(action);
+    // Not those that the program itself has ignored, or that end it.
+    assert_eq!(after[2..], before[2..]);
+    for handler in &after[..2] {
+        assert!(![libc::SIG_DFL, libc::SIG_IGN].contains(handler));
+    }
+    signals::send_to_self(libc::SIGURG);
 }
 
 fn no_alarm_clocks(calls: Calls) {

@@ -8,6 +8,8 @@ mod backend;
 mod api;
 mod calls;
 #[cfg(kqcompat_native)]
+mod clock;
+#[cfg(kqcompat_native)]
 mod differences;
 mod events;
 #[cfg(kqcompat_native)]

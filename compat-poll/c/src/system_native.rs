@@ -4,4 +4,4 @@ pub(crate) use kq_core::sets::RawCalls as Libc;
 pub(crate) use kq_core::sets::raw::{poll, ppoll};
 
 /// `sets::prepare` has them found.
-pub(crate) fn find() {}
+pub(crate) use kq_core::sets::raw::are_exported as find;

@@ -7,7 +7,7 @@ use kq_core::sets::raw::{self, Result};
 use libc::{fd_set, sigset_t, timespec, timeval};
 
 /// `sets::prepare` has them found.
-pub(crate) fn find() {}
+pub(crate) use kq_core::sets::raw::are_exported as find;
 
 /// # Safety
 /// As for select(2).

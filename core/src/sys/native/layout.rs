@@ -46,7 +46,7 @@ type Data = isize;
 type Data = i64;
 
 /// `struct kevent`. NetBSD's is the one without `ext`, which its libc still takes under the name
-/// that the libc crate links.
+/// `__kevent50`, which the libc crate links too.
 #[derive(Clone, Copy, Debug, Default)]
 #[cfg_attr(kqcompat_layout = "macos", repr(C, packed(4)))]
 #[cfg_attr(not(kqcompat_layout = "macos"), repr(C))]
@@ -113,13 +113,14 @@ const _: () = {
     assert!(offset_of!(Raw, udata) == offset_of!(libc::kevent, udata));
 };
 
-/// The library beneath, which exports these two; nothing else of it is known.
-#[cfg(target_os = "linux")]
+/// The system's own, or on Linux those of the library beneath, of which nothing else is known. A thread
+/// that is cancelled in kevent(2) unwinds through it, which the libc crate's declaration does not allow.
 mod beneath {
     use super::{Count, Raw, c_int, timespec};
 
-    unsafe extern "C" {
+    unsafe extern "C-unwind" {
         pub(super) safe fn kqueue() -> c_int;
+        #[cfg_attr(target_os = "netbsd", link_name = "__kevent50")]
         pub(super) fn kevent(
             kq: c_int,
             changelist: *const Raw,
@@ -128,31 +129,6 @@ mod beneath {
             nevents: Count,
             timeout: *const timespec,
         ) -> c_int;
-    }
-}
-
-/// The system's own, by the names that the libc crate links.
-#[cfg(not(target_os = "linux"))]
-mod beneath {
-    use super::{Count, Raw, c_int, timespec};
-
-    pub(super) fn kqueue() -> c_int {
-        // SAFETY: takes nothing.
-        unsafe { libc::kqueue() }
-    }
-
-    /// # Safety
-    /// kevent(2).
-    pub(super) unsafe fn kevent(
-        kq: c_int,
-        changelist: *const Raw,
-        nchanges: Count,
-        eventlist: *mut Raw,
-        nevents: Count,
-        timeout: *const timespec,
-    ) -> c_int {
-        // SAFETY: the caller's promise; `Raw` was compared with libc's struct above.
-        unsafe { libc::kevent(kq, changelist.cast(), nchanges, eventlist.cast(), nevents, timeout) }
     }
 }
 

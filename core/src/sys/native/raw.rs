@@ -1,10 +1,11 @@
 //! The system's calls that poll and select stand on, by libc's functions.
 //!
-//! Those that a library of ours exports itself are the next library's ([`Next`]); in a program that
-//! has no dynamic linker, libc's of that name.
+//! Those that a library of ours may export itself are the next library's ([`Next`]). Where there is no
+//! next one, since the program has no dynamic linker, they are libc's of that name, unless that is ours.
 
 use std::os::fd::RawFd;
 use std::ptr::null_mut;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use libc::{c_int, c_void, fd_set, nfds_t, pollfd, sigset_t, timespec, timeval};
 use nix::errno::Errno;
@@ -77,6 +78,26 @@ static PSELECT: Next<Pselect> = unsafe {
     })
 };
 
+/// A library of ours exports functions of these names.
+static EXPORTED: AtomicBool = AtomicBool::new(false);
+
+/// To be called by a library that exports functions of these names: libc's may be behind them, and what
+/// is linked by that name is the library's own.
+pub fn are_exported() {
+    EXPORTED.store(true, Ordering::Relaxed);
+}
+
+/// The function behind ours; None: libc's of that name will do.
+///
+/// # Errors
+/// - `ENOSYS`: there is none, and what has the name is ours.
+fn behind<F: Copy>(next: &Next<F>) -> Result<Option<F>> {
+    match next.get() {
+        None if EXPORTED.load(Ordering::Relaxed) => Err(Errno::ENOSYS),
+        next => Ok(next),
+    }
+}
+
 /// Looks for the functions behind ours: to be called early, since looking allocates.
 pub fn prepare() {
     POLL.find();
@@ -108,7 +129,7 @@ fn returned(value: c_int) -> Result<usize> {
 pub unsafe fn poll(fds: *mut pollfd, nfds: usize, timeout: c_int) -> Result<usize> {
     // SAFETY: the caller's promise.
     returned(unsafe {
-        match POLL.get() {
+        match behind(&POLL)? {
             Some(next) => next(fds, nfds as nfds_t, timeout),
             None => libc::poll(fds, nfds as nfds_t, timeout),
         }
@@ -131,7 +152,7 @@ pub unsafe fn ppoll(
 ) -> Result<usize> {
     // SAFETY: the caller's promise.
     returned(unsafe {
-        match PPOLL.get() {
+        match behind(&PPOLL)? {
             Some(next) => next(fds, nfds, timeout, sigmask),
             None => libc::ppoll(fds, nfds, timeout, sigmask),
         }
@@ -156,7 +177,7 @@ pub unsafe fn select(
 ) -> Result<usize> {
     // SAFETY: the caller's promise.
     returned(unsafe {
-        match SELECT.get() {
+        match behind(&SELECT)? {
             Some(next) => next(nfds, r, w, e, timeout),
             None => libc::select(nfds, r, w, e, timeout),
         }
@@ -182,7 +203,7 @@ pub unsafe fn pselect(
     let begun = std::time::Instant::now();
     // SAFETY: the caller's promise.
     let result = returned(unsafe {
-        match PSELECT.get() {
+        match behind(&PSELECT)? {
             Some(next) => next(nfds, r, w, e, timeout, sigmask),
             None => libc::pselect(nfds, r, w, e, timeout, sigmask),
         }
@@ -281,4 +302,19 @@ pub fn mmap_anonymous(len: usize) -> Result<*mut c_void> {
 pub unsafe fn munmap(addr: *mut c_void, len: usize) -> Result<()> {
     // SAFETY: the caller's promise.
     Errno::result(unsafe { libc::munmap(addr, len) }).map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn without_a_next_one_a_library_has_none() {
+        // SAFETY: there is no such function.
+        static NONE: Next<Poll> = unsafe { Next::new(c"kqcompat_no_such_function") };
+        assert!(behind(&NONE).unwrap().is_none());
+        are_exported();
+        assert_eq!(behind(&NONE).err(), Some(Errno::ENOSYS));
+        assert!(behind(&POLL).unwrap().is_some());
+    }
 }

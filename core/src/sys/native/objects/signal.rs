@@ -219,13 +219,17 @@ mod system {
     }
 }
 
+/// What is ignored by default. (Linux ends a process by SIGIO.)
+#[cfg(not(target_os = "linux"))]
+const IGNORED: [c_int; 6] =
+    [libc::SIGCHLD, libc::SIGURG, libc::SIGCONT, libc::SIGWINCH, libc::SIGIO, libc::SIGINFO];
+#[cfg(target_os = "linux")]
+const IGNORED: [c_int; 4] = [libc::SIGCHLD, libc::SIGURG, libc::SIGCONT, libc::SIGWINCH];
+
 /// A BSD drops a signal that is ignored by default even where it is blocked; Linux keeps it. A handler
 /// that does nothing keeps it.
-#[cfg(not(target_os = "linux"))]
 fn keep_if_ignored(signal: c_int) {
     extern "C" fn nothing(_: c_int) {}
-    const IGNORED: [c_int; 6] =
-        [libc::SIGCHLD, libc::SIGURG, libc::SIGCONT, libc::SIGIO, libc::SIGWINCH, libc::SIGINFO];
     if !IGNORED.contains(&signal) {
         return;
     }
@@ -240,7 +244,3 @@ fn keep_if_ignored(signal: c_int) {
         }
     }
 }
-
-/// Linux keeps what is blocked.
-#[cfg(target_os = "linux")]
-fn keep_if_ignored(_: c_int) {}

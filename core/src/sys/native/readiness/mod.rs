@@ -15,7 +15,6 @@ mod ctl;
 mod instance;
 pub(super) mod interest;
 mod kind;
-mod mask;
 mod nesting;
 mod probe;
 pub(super) mod wait;

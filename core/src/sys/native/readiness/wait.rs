@@ -11,9 +11,9 @@ use crate::counters::count;
 use crate::epoll_abi::epoll_event;
 
 use super::super::layout::{self, Raw};
+use super::super::raw;
 use super::batch::{self, Batch};
 use super::instance::{self, Instance};
-use super::mask;
 
 /// `epoll_pwait(epfd, events, maxevents, timeout, sigmask)` - takes what is ready, or waits until
 /// something is, `timeout` milliseconds at most, for ever where it is negative; with this mask of
@@ -183,7 +183,10 @@ fn fetch(
     if ready > 0 || left == Some(Duration::ZERO) {
         return Ok(ready);
     }
-    mask::sleep(kq, part, sigmask)?;
+    let mut entry = libc::pollfd { fd: kq, events: libc::POLLIN, revents: 0 };
+    let mut time = timespec_of(part);
+    // SAFETY: an entry and a time of ours; the mask is the caller's, who promised that it can be read.
+    unsafe { raw::ppoll(&mut entry, 1, &mut time, sigmask) }?;
     layout::kevent(kq, &[], events, Some(&now))
 }
 
