@@ -180,7 +180,6 @@ fn contend(
                 let (next, stop) = (&next, &stop);
                 scope.spawn(move || {
                     // (Two that share a CPU would not contend.)
-                    #[cfg(target_os = "linux")]
                     pin_to_one(i)?;
                     work(p, next, mode, stop)
                 })
@@ -202,6 +201,12 @@ fn contend(
 fn pin_to_one(thread: usize) -> Result<()> {
     let cpus = host::allowed()?;
     host::pin(&[cpus[thread % cpus.len()]])
+}
+
+/// Elsewhere the system does as it likes.
+#[cfg(not(target_os = "linux"))]
+fn pin_to_one(_thread: usize) -> Result<()> {
+    Ok(())
 }
 
 fn work(
