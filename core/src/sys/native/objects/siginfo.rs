@@ -76,20 +76,10 @@ impl SignalInfo {
     }
 }
 
-/// kill(2) sent it. Above 0 on FreeBSD and its kin.
+/// kill(2) sent it. Above 0 on FreeBSD.
 #[cfg(not(any(target_os = "openbsd", target_os = "macos")))]
-const SI_USER: c_int = match () {
-    #[cfg(any(target_os = "freebsd", target_os = "dragonfly"))]
-    () => 0x10001,
-    #[cfg(not(any(target_os = "freebsd", target_os = "dragonfly")))]
-    () => 0,
-};
+const SI_USER: c_int = if cfg!(target_os = "freebsd") { 0x10001 } else { 0 };
 
 /// sigqueue(2) sent it.
 #[cfg(not(any(target_os = "openbsd", target_os = "macos")))]
-const SI_QUEUE: c_int = match () {
-    #[cfg(any(target_os = "freebsd", target_os = "dragonfly"))]
-    () => 0x10002,
-    #[cfg(not(any(target_os = "freebsd", target_os = "dragonfly")))]
-    () => -1,
-};
+const SI_QUEUE: c_int = if cfg!(target_os = "freebsd") { 0x10002 } else { -1 };
