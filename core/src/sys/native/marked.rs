@@ -2,12 +2,14 @@
 //! or be a duplicate, and nobody is told.
 
 use std::os::fd::RawFd;
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, LazyLock, PoisonError, RwLock};
+use std::ptr::null_mut;
+use std::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use rustc_hash::FxHashMap;
 
 use crate::event::{EvFlags, EventFilter, FilterFlag, KEvent};
+use crate::sys::fork;
 
 use super::kqueue::change;
 use super::layout;
@@ -20,25 +22,69 @@ pub(crate) trait Marked {
 
 /// What belongs to this process's marked queues, by number. An entry may be of a number that was
 /// closed since: [`is`] tells.
+///
+/// A forked child has none of the queues, and begins anew: what a thread of its parent had locked at
+/// that moment is not looked at. (Its parent's entries stay in memory.)
 #[derive(Debug)]
-pub(crate) struct Table<T>(LazyLock<RwLock<FxHashMap<RawFd, Arc<T>>>>);
+pub(crate) struct Table<T: 'static>(AtomicPtr<Entries<T>>);
+
+#[derive(Debug)]
+struct Entries<T> {
+    /// Of which process they are.
+    generation: u32,
+    by_number: RwLock<FxHashMap<RawFd, Arc<T>>>,
+    gate: Mutex<()>,
+}
 
 impl<T: Marked> Table<T> {
     pub(crate) const fn new() -> Self {
-        Self(LazyLock::new(RwLock::default))
+        Self(AtomicPtr::new(null_mut()))
+    }
+
+    /// This process's, if there are any.
+    fn look(&self) -> Option<&'static Entries<T>> {
+        // SAFETY: null, or what `entries` has leaked.
+        let entries = unsafe { self.0.load(Ordering::Acquire).as_ref() };
+        entries.filter(|entries| entries.generation == fork::generation())
+    }
+
+    /// This process's.
+    fn entries(&self) -> &'static Entries<T> {
+        loop {
+            let there = self.0.load(Ordering::Acquire);
+            if let Some(entries) = self.look() {
+                return entries;
+            }
+            let (by_number, gate) = (RwLock::default(), Mutex::default());
+            let new = Entries { generation: fork::generation(), by_number, gate };
+            let new = Box::into_raw(Box::new(new));
+            let put = self.0.compare_exchange(there, new, Ordering::AcqRel, Ordering::Acquire);
+            if put.is_err() {
+                // SAFETY: made above, and known to nobody else.
+                drop(unsafe { Box::from_raw(new) });
+            }
+        }
+    }
+
+    /// Keeps out whoever comes here too.
+    pub(crate) fn gate(&self) -> MutexGuard<'static, ()> {
+        self.entries().gate.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn insert(&self, kq: RawFd, what: Arc<T>) {
-        self.0.write().unwrap_or_else(PoisonError::into_inner).insert(kq, what);
+        let entries = self.entries();
+        entries.by_number.write().unwrap_or_else(PoisonError::into_inner).insert(kq, what);
     }
 
     pub(crate) fn remove(&self, kq: RawFd) {
-        self.0.write().unwrap_or_else(PoisonError::into_inner).remove(&kq);
+        let Some(entries) = self.look() else { return };
+        entries.by_number.write().unwrap_or_else(PoisonError::into_inner).remove(&kq);
     }
 
     /// What a number was when it was last looked at.
     pub(crate) fn known(&self, kq: RawFd) -> Option<Arc<T>> {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).get(&kq).cloned()
+        let entries = self.look()?;
+        entries.by_number.read().unwrap_or_else(PoisonError::into_inner).get(&kq).cloned()
     }
 
     /// What a number is, if it was known.
@@ -63,7 +109,8 @@ impl<T: Marked> Table<T> {
 
     /// Everything, some perhaps under several numbers.
     pub(crate) fn all(&self) -> Vec<Arc<T>> {
-        let table = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let Some(entries) = self.look() else { return Vec::new() };
+        let table = entries.by_number.read().unwrap_or_else(PoisonError::into_inner);
         let mut all: Vec<Arc<T>> = Vec::new();
         for what in table.values() {
             if !all.iter().any(|there| Arc::ptr_eq(there, what)) {
@@ -133,4 +180,47 @@ fn mark(kq: RawFd, filter: EventFilter, id: usize, flags: EvFlags) -> bool {
 /// Is the number the queue with that mark?
 pub(crate) fn is(kq: RawFd, id: usize) -> bool {
     MARKERS.iter().any(|filter| mark(kq, *filter, id, EvFlags::empty()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Thing(usize);
+
+    impl Marked for Thing {
+        fn id(&self) -> usize {
+            self.0
+        }
+    }
+
+    #[test]
+    fn a_forked_child_waits_for_nothing_that_its_parent_had_locked() {
+        static TABLE: Table<Thing> = Table::new();
+        let make = || {
+            let (kq, id) = create().unwrap();
+            TABLE.insert(kq, Arc::new(Thing(id)));
+            kq
+        };
+        let kq = make();
+        let gate = TABLE.gate();
+        let numbers = TABLE.entries().by_number.write().unwrap();
+        // SAFETY: the child touches what is its own, and leaves by _exit; if it waits the alarm ends it.
+        let status = unsafe {
+            let child = libc::fork();
+            if child == 0 {
+                libc::alarm(30);
+                let is_known = TABLE.known(kq).is_some();
+                drop(TABLE.gate());
+                libc::_exit(if !is_known && TABLE.proven(make()).is_some() { 0 } else { 1 });
+            }
+            let mut status = 0;
+            assert_eq!(libc::waitpid(child, &mut status, 0), child);
+            status
+        };
+        drop((gate, numbers));
+        assert_eq!((status, TABLE.proven(kq).is_some()), (0, true));
+        // SAFETY: made above.
+        unsafe { libc::close(kq) };
+    }
 }

@@ -119,6 +119,11 @@ pub(crate) fn find_unproven(epfd: RawFd) -> Result<Arc<Instance>, Errno> {
     TABLE.known(epfd).map_or_else(|| find(epfd), Ok)
 }
 
+/// Keeps out whoever else nests instances.
+pub(crate) fn gate() -> MutexGuard<'static, ()> {
+    TABLE.gate()
+}
+
 /// Every instance, some perhaps under several numbers.
 pub(crate) fn all() -> Vec<Arc<Instance>> {
     TABLE.all()

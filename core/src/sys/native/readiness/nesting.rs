@@ -1,6 +1,6 @@
 //! Instances that watch instances: no cycles, and not too deep (epoll_ctl(2), ELOOP).
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, MutexGuard};
 
 use nix::errno::Errno;
 
@@ -9,10 +9,8 @@ use super::instance::{self, Instance};
 /// How deep instances may lie in each other: Linux's EP_MAX_NESTS.
 const DEEPEST: usize = 4;
 
-/// Held from the check to the registration: two that are made at once must not close a cycle.
-static LOCK: Mutex<()> = Mutex::new(());
-
-/// May `outer` watch `inner`?
+/// May `outer` watch `inner`? What is returned is to be held until it is registered: two registrations
+/// that are made at once must not close a cycle.
 ///
 /// # Errors
 /// `ELOOP`: it would close a cycle, or too many would lie in each other.
@@ -20,7 +18,7 @@ pub(crate) fn check(
     outer: &Arc<Instance>,
     inner: &Arc<Instance>,
 ) -> Result<MutexGuard<'static, ()>, Errno> {
-    let guard = LOCK.lock().unwrap_or_else(PoisonError::into_inner);
+    let guard = instance::gate();
     let below = depth(inner, outer, 0).ok_or(Errno::ELOOP)?;
     let above = height(outer, &instance::all(), 0);
     if above + 1 + below > DEEPEST { Err(Errno::ELOOP) } else { Ok(guard) }
