@@ -20,7 +20,7 @@ use compat_epoll::c;
 use kq_core::epoll_abi::epoll_event;
 use libc::c_int;
 
-use border::answer;
+use border::told;
 #[cfg(any(not(target_os = "linux"), kqcompat_native))]
 pub use objects::*;
 pub use wait::{epoll_pwait, epoll_pwait2, epoll_wait};
@@ -39,13 +39,13 @@ static INIT: extern "C" fn() = {
 /// `epoll_create(size)` - makes an instance (epoll_create(2)).
 #[unsafe(no_mangle)]
 pub extern "C" fn epoll_create(size: c_int) -> c_int {
-    answer(|| c::epoll_create(size))
+    told(c::epoll_create(size))
 }
 
 /// `epoll_create1(flags)` - makes an instance (epoll_create1(2)).
 #[unsafe(no_mangle)]
 pub extern "C" fn epoll_create1(flags: c_int) -> c_int {
-    answer(|| c::epoll_create1(flags))
+    told(c::epoll_create1(flags))
 }
 
 /// `epoll_ctl(epfd, op, fd, event)` - changes what is registered (epoll_ctl(2)).
@@ -60,5 +60,5 @@ pub unsafe extern "C" fn epoll_ctl(
     event: *mut epoll_event,
 ) -> c_int {
     // SAFETY: the caller's promise.
-    answer(|| unsafe { c::epoll_ctl(epfd, op, fd, event) }.map(|()| 0))
+    told(unsafe { c::epoll_ctl(epfd, op, fd, event) }.map(|()| 0))
 }

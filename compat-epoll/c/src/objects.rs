@@ -6,12 +6,12 @@
 use kq_core::objects::{self, Times};
 use libc::{c_int, c_uint, c_void, sigset_t, ssize_t};
 
-use crate::border::{answer, told};
+use crate::border::told;
 
 /// `eventfd(initval, flags)` - see [`objects::eventfd`].
 #[unsafe(no_mangle)]
 pub extern "C" fn kqcompat_eventfd(initval: c_uint, flags: c_int) -> c_int {
-    answer(|| objects::eventfd(initval, flags))
+    told(objects::eventfd(initval, flags))
 }
 
 /// `eventfd_read(fd, value)` - [`kqcompat_read`] of a number; returns 0 or -1.
@@ -37,7 +37,7 @@ pub extern "C-unwind" fn kqcompat_eventfd_write(fd: c_int, value: u64) -> c_int 
 #[unsafe(no_mangle)]
 pub extern "C" fn kqcompat_timerfd_create(clockid: c_int, flags: c_int) -> c_int {
     #[allow(clippy::unnecessary_cast, reason = "a clock's type differs from system to system")]
-    answer(|| objects::timerfd_create(clockid as libc::clockid_t, flags))
+    told(objects::timerfd_create(clockid as libc::clockid_t, flags))
 }
 
 /// `timerfd_settime(fd, flags, new, old)` - see [`objects::timerfd_settime`].
@@ -52,7 +52,7 @@ pub unsafe extern "C" fn kqcompat_timerfd_settime(
     old: *mut Times,
 ) -> c_int {
     // SAFETY: the caller's promise.
-    answer(|| unsafe { objects::timerfd_settime(fd, flags, new, old) }.map(|()| 0))
+    told(unsafe { objects::timerfd_settime(fd, flags, new, old) }.map(|()| 0))
 }
 
 /// `timerfd_gettime(fd, now)` - see [`objects::timerfd_gettime`].
@@ -62,7 +62,7 @@ pub unsafe extern "C" fn kqcompat_timerfd_settime(
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn kqcompat_timerfd_gettime(fd: c_int, now: *mut Times) -> c_int {
     // SAFETY: the caller's promise.
-    answer(|| unsafe { objects::timerfd_gettime(fd, now) }.map(|()| 0))
+    told(unsafe { objects::timerfd_gettime(fd, now) }.map(|()| 0))
 }
 
 /// `signalfd(fd, mask, flags)` - see [`objects::signalfd`].
@@ -76,7 +76,7 @@ pub unsafe extern "C" fn kqcompat_signalfd(
     flags: c_int,
 ) -> c_int {
     // SAFETY: the caller's promise.
-    answer(|| unsafe { objects::signalfd(fd, mask, flags) })
+    told(unsafe { objects::signalfd(fd, mask, flags) })
 }
 
 /// `read(fd, buf, count)` - see [`objects::read`].

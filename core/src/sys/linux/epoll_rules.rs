@@ -15,6 +15,7 @@ use crate::counters::{count, uncount};
 
 use super::both_rules;
 use super::hidden::hidden;
+use super::kevent::or_abort;
 use super::queue::{self, Queue, Rules};
 use super::raw::{self, Result};
 
@@ -57,6 +58,7 @@ pub fn epoll_create_hidden() -> Result<RawFd> {
 /// # Errors
 /// Those of epoll_ctl(2), in the kernel's order; `EINVAL` too where `epfd` is a queue under kqueue's
 /// rules.
+#[inline]
 pub unsafe fn epoll_ctl(
     epfd: RawFd,
     op: c_int,
@@ -68,12 +70,39 @@ pub unsafe fn epoll_ctl(
         return Err(Errno::EINVAL);
     }
     raw::epoll_ctl(epfd, op, fd, event)?;
-    if let Some(queue) = known.or_else(|| queue::open(epfd, Rules::Epoll, false)) {
-        // SAFETY: the kernel has read an event from there for each op but DEL.
-        let event = (op != libc::EPOLL_CTL_DEL).then(|| unsafe { event.read_unaligned() });
-        note_change(queue, fd, event);
-    }
+    // SAFETY: the kernel has read an event from there for each op but DEL.
+    unsafe { note_change(known, epfd, op, fd, event) };
     Ok(())
+}
+
+/// What the kernel has done is noted down. A function of its own, called after the system call: one that
+/// makes the call costs its caller a mispredicted return.
+///
+/// # Safety
+/// An event can be read at `event` for each op but DEL.
+#[inline(never)]
+unsafe fn note_change(
+    known: Option<&'static Queue>,
+    epfd: RawFd,
+    op: c_int,
+    fd: RawFd,
+    event: *const epoll_event,
+) {
+    let Some(queue) = known.or_else(|| queue::open(epfd, Rules::Epoll, false)) else { return };
+    count(&queue.counters.changes, 1);
+    let Some(interest) = queue.interests.entry(fd) else { return };
+    let is = op != libc::EPOLL_CTL_DEL;
+    if is {
+        // SAFETY: the caller's promise.
+        interest.keep(unsafe { event.read_unaligned() });
+    }
+    if interest.register(is) {
+        if is {
+            count(&queue.counters.knotes, 1);
+        } else {
+            uncount(&queue.counters.knotes, 1);
+        }
+    }
 }
 
 impl Interest {
@@ -88,24 +117,24 @@ impl Interest {
     pub(crate) fn clear(&self) {
         self.registered.store(false, Ordering::Relaxed);
     }
-}
 
-fn note_change(queue: &Queue, fd: RawFd, event: Option<epoll_event>) {
-    count(&queue.counters.changes, 1);
-    let Some(interest) = queue.interests.entry(fd) else { return };
-    if let Some(event) = event {
-        interest.events.store(event.events, Ordering::Relaxed);
-        interest.data.store(event.u64, Ordering::Relaxed);
-    }
-    // (First without an instruction that locks the bus: mostly it is as it was.)
-    let is = event.is_some();
-    if interest.registered.load(Ordering::Relaxed) != is
-        && interest.registered.swap(is, Ordering::Relaxed) != is
-    {
-        match event {
-            Some(_) => count(&queue.counters.knotes, 1),
-            None => uncount(&queue.counters.knotes, 1),
+    /// Keeps what is registered. (What is as it was is not written: other threads have it too.)
+    #[inline]
+    fn keep(&self, event: epoll_event) {
+        if self.events.load(Ordering::Relaxed) != event.events {
+            self.events.store(event.events, Ordering::Relaxed);
         }
+        if self.data.load(Ordering::Relaxed) != event.u64 {
+            self.data.store(event.u64, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether it is registered; says whether that is news.
+    #[inline]
+    fn register(&self, is: bool) -> bool {
+        // First without an instruction that locks the bus: mostly it is as it was.
+        self.registered.load(Ordering::Relaxed) != is
+            && self.registered.swap(is, Ordering::Relaxed) != is
     }
 }
 
@@ -133,20 +162,22 @@ pub unsafe fn epoll_wait(
 
 /// The first half of [`epoll_wait`], for a caller whose blocking call must not have our frames
 /// around it: a thread that is cancelled in it unwinds. Nothing is locked between the halves and
-/// nothing needs to be dropped, so the second may be left out.
+/// nothing needs to be dropped, so the second may be left out. A panic in either ends the process.
 ///
 /// # Errors
 /// `EINVAL` where `epfd` is a queue under kqueue's rules.
 #[inline]
 pub fn begin_wait(epfd: RawFd) -> Result<Waiting> {
-    let queue = match queue::find(epfd) {
-        Some(queue) if queue.rules() == Rules::Kqueue => return Err(Errno::EINVAL),
-        known => known,
-    };
-    if let Some(queue) = queue {
-        count(&queue.counters.waits, 1);
-    }
-    Ok(Waiting { epfd, queue })
+    or_abort(|| {
+        let queue = match queue::find(epfd) {
+            Some(queue) if queue.rules() == Rules::Kqueue => return Err(Errno::EINVAL),
+            known => known,
+        };
+        if let Some(queue) = queue {
+            count(&queue.counters.waits, 1);
+        }
+        Ok(Waiting { epfd, queue })
+    })
 }
 
 /// A wait that was begun.
@@ -161,7 +192,7 @@ impl Waiting {
     /// events, where another thread was faster, and the wait has to go on.
     #[inline]
     pub fn has_knotes(self) -> bool {
-        self.queue.is_some_and(|queue| both_rules::inner(queue).is_some())
+        self.queue.is_some_and(|queue| !both_rules::has_none(queue))
     }
 
     /// The second half of [`epoll_wait`] where nothing is to be done but to count the `ready` events:
@@ -188,7 +219,7 @@ impl Waiting {
             return ready;
         }
         // SAFETY: the caller's promise.
-        unsafe { self.end_with_knotes(events, maxevents, ready) }
+        or_abort(|| unsafe { self.end_with_knotes(events, maxevents, ready) })
     }
 
     #[cold]

@@ -7,7 +7,7 @@ use nix::errno::Errno;
 
 use super::epoll_again::{Rest, Since, until_taken};
 use super::epoll_millis::Millis;
-use super::epoll_rules::begin_wait;
+use super::epoll_rules::{Waiting, begin_wait};
 use super::raw::{self, Result};
 
 /// `epoll_pwait(epfd, events, maxevents, timeout, sigmask)` - takes what is ready, or waits
@@ -49,22 +49,71 @@ pub unsafe fn epoll_pwait(
     timeout: c_int,
     sigmask: *const sigset_t,
 ) -> Result<usize> {
+    let call = PwaitCall { epfd, events, maxevents, sigmask };
     let waiting = begin_wait(epfd)?;
-    let mut since = Since::now(waiting);
-    until_taken(
-        timeout,
+    let mut fetched = None;
+    if !waiting.has_knotes() {
         // SAFETY: the caller's promise.
-        |timeout| unsafe {
+        let ready = unsafe { call.make(timeout) }?;
+        if waiting.end_plainly(ready) {
+            return Ok(ready);
+        }
+        fetched = Some(ready);
+    }
+    // SAFETY: the caller's promise.
+    unsafe { call.until_taken(waiting, fetched, timeout) }
+}
+
+/// The blocking part of [`epoll_pwait`].
+#[derive(Clone, Copy)]
+struct PwaitCall {
+    epfd: RawFd,
+    events: *mut epoll_event,
+    maxevents: c_int,
+    sigmask: *const sigset_t,
+}
+
+impl PwaitCall {
+    /// # Safety
+    /// As for [`epoll_pwait`].
+    #[inline(always)]
+    unsafe fn make(self, timeout: c_int) -> Result<usize> {
+        let Self { epfd, events, maxevents, sigmask } = self;
+        // SAFETY: the caller's promise.
+        unsafe {
             if sigmask.is_null() {
                 raw::epoll_wait(epfd, events, maxevents, timeout)
             } else {
                 raw::epoll_pwait(epfd, events, maxevents, timeout, sigmask)
             }
-        },
-        // SAFETY: the caller's promise; the kernel has just written them.
-        |ready| unsafe { waiting.end(events, maxevents, ready) },
-        || since.left_of_millis(timeout),
-    )
+        }
+    }
+
+    /// Where kevent() has put knotes on the queue; `fetched`: they came after that many events.
+    ///
+    /// # Safety
+    /// As for [`epoll_pwait`].
+    #[cold]
+    #[inline(never)]
+    unsafe fn until_taken(
+        self,
+        waiting: Waiting,
+        mut fetched: Option<usize>,
+        timeout: c_int,
+    ) -> Result<usize> {
+        let mut since = Since::now(waiting);
+        until_taken(
+            timeout,
+            |timeout| match fetched.take() {
+                Some(ready) => Ok(ready),
+                // SAFETY: the caller's promise.
+                None => unsafe { self.make(timeout) },
+            },
+            // SAFETY: the caller's promise; the kernel has just written them.
+            |ready| unsafe { waiting.end(self.events, self.maxevents, ready) },
+            || since.left_of_millis(timeout),
+        )
+    }
 }
 
 /// `epoll_pwait2(epfd, events, maxevents, timeout, sigmask)` - [`epoll_pwait`] with a timeout in

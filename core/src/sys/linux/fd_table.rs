@@ -105,9 +105,12 @@ fn follow<T>(at: &AtomicPtr<T>) -> Option<&T> {
 
 #[inline]
 fn follow_or_make<T>(at: &AtomicPtr<T>, make: impl FnOnce() -> T) -> &T {
-    if let Some(there) = follow(at) {
-        return there;
-    }
+    follow(at).unwrap_or_else(|| made(at, make))
+}
+
+#[cold]
+#[inline(never)]
+fn made<T>(at: &AtomicPtr<T>, make: impl FnOnce() -> T) -> &T {
     let made = Box::into_raw(Box::new(make()));
     match at.compare_exchange(null_mut(), made, Ordering::AcqRel, Ordering::Acquire) {
         // SAFETY: `made` was just published and lives as long as the table.

@@ -214,7 +214,7 @@ impl Limit {
 /// Not catch_unwind: its closure is a function of its own, to which everything is handed through
 /// memory, a fifth of what a wait costs here.
 #[inline(always)]
-fn or_abort<R>(work: impl FnOnce() -> R) -> R {
+pub(crate) fn or_abort<R>(work: impl FnOnce() -> R) -> R {
     struct Abort;
     impl Drop for Abort {
         fn drop(&mut self) {
