@@ -1,8 +1,8 @@
 //! The queue object, and the table of the process's queues by descriptor number.
 //!
 //! A queue's descriptor *is* an epoll descriptor; this is what we keep beside it. The objects are
-//! never freed: one that was closed is taken again by the next queue that gets its number. So a
-//! thread that comes out of a wait can always look at its queue, and asks [`Queue::life`] whether it
+//! never freed: one that was closed is taken again by the next queue that gets its number (or any
+//! number, where none leads to it any more: [`spare`]). So a thread that comes out of a wait can always look at its queue, and asks [`Queue::life`] whether it
 //! is still the one that it went to sleep on. (An `Arc` in a locked table would cost two more
 //! atomic operations a call, and hang a child forked while the lock was held.)
 
@@ -41,6 +41,7 @@ pub(crate) mod handlers;
 mod handshake;
 mod private;
 mod put_down;
+mod spare;
 mod sync;
 mod unseen;
 
@@ -448,7 +449,7 @@ pub(crate) fn open(fd: RawFd, rules: Rules, private: bool) -> Option<&'static Qu
     let mut queue = by_number::get(fd);
     // The object that our parent left here may be locked for ever by a thread that we have not got.
     queue = queue.filter(|q| q.generation.load(Ordering::Relaxed) == generation && !q.is_open());
-    let queue = queue.unwrap_or_else(make);
+    let queue = queue.or_else(spare::take).unwrap_or_else(make);
     queue.generation.store(generation, Ordering::Relaxed);
     queue.epoll_rules.store(rules == Rules::Epoll, Ordering::Relaxed);
     queue.held.begin(private);

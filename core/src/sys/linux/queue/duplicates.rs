@@ -11,7 +11,7 @@
 use std::os::fd::RawFd;
 use std::sync::atomic::Ordering;
 
-use super::{Queue, QueueKnotes, Rules, all, by_number, closes};
+use super::{Queue, QueueKnotes, Rules, all, by_number, closes, spare};
 use crate::sys::linux::raw;
 
 /// The queue that an unknown number stands for, if it is one under kqueue's rules.
@@ -23,12 +23,16 @@ pub(crate) fn find(fd: RawFd) -> Option<&'static Queue> {
     for queue in all().filter(|queue| queue.rules() == Rules::Kqueue) {
         let Ok(mut knotes) = queue.knotes(queue.life()) else { continue };
         if knotes.soft.is_set(fd) == Ok(true) {
-            if by_number::get(fd).is_some_and(|known| std::ptr::eq(known, queue)) {
+            let known = by_number::get(fd);
+            if known.is_some_and(|known| std::ptr::eq(known, queue)) {
                 return Some(queue); // another thread has found it while we waited for the lock
             }
             knotes.renew(fd).ok()?;
             if !by_number::set(fd, Some(queue)) {
                 return None;
+            }
+            if let Some(over) = known.filter(|known| !known.is_open()) {
+                spare::keep(over);
             }
             queue.numbers.fetch_add(1, Ordering::Relaxed);
             closes::watch(fd);
