@@ -2,9 +2,10 @@
 //!
 //! A queue's descriptor *is* an epoll descriptor; this is what we keep beside it. The objects are
 //! never freed: one that was closed is taken again by the next queue that gets its number (or any
-//! number, where none leads to it any more: [`spare`]). So a thread that comes out of a wait can always look at its queue, and asks [`Queue::life`] whether it
-//! is still the one that it went to sleep on. (An `Arc` in a locked table would cost two more
-//! atomic operations a call, and hang a child forked while the lock was held.)
+//! number, where none leads to it any more: [`spare`]). So a thread that comes out of a wait can always
+//! look at its queue, and asks [`Queue::life`] whether it is still the one that it went to sleep on. (An
+//! `Arc` in a locked table would cost two more atomic operations a call, and hang a child forked while
+//! the lock was held.)
 
 use std::mem::ManuallyDrop;
 use std::ops::{Deref, DerefMut};
