@@ -457,6 +457,7 @@ pub(crate) fn open(fd: RawFd, rules: Rules, private: bool) -> Option<&'static Qu
     queue.interests.for_each(|_, interest| interest.clear());
     queue.to_see.store(0, Ordering::Relaxed);
     queue.has_requests.store(false, Ordering::Relaxed);
+    queue.looked_at.store(0, Ordering::Relaxed);
     queue.counters.take();
     queue.uncounted.store(queue.handshake.sleeps(), Ordering::Relaxed);
     queue.counters.queues.store(1, Ordering::Relaxed);
@@ -565,4 +566,24 @@ pub fn counters() -> Counters {
 /// What the queue at `fd` did so far; None where there is none.
 pub fn counters_of(fd: RawFd) -> Option<Counters> {
     find(fd).map(Queue::counted)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::AsRawFd;
+
+    use super::*;
+    use crate::Kqueue;
+
+    /// Else its first wait would sleep in two parts, and a signal handler that runs between them would
+    /// not end it.
+    #[test]
+    fn a_new_queue_looks_at_once_whatever_had_its_number() {
+        let kq = Kqueue::new().unwrap();
+        assert!(find(kq.as_raw_fd()).unwrap().must_look());
+        drop(kq);
+        // Most likely the same number, and with it the object.
+        let kq = Kqueue::new().unwrap();
+        assert!(find(kq.as_raw_fd()).unwrap().must_look());
+    }
 }
