@@ -3,10 +3,10 @@
 use std::os::fd::RawFd;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::thread;
-use std::time::Duration;
 
 use kq_core::EventFilter::EVFILT_USER;
 use kq_core::test_support::compare::Plan;
+use kq_core::test_support::threads::start;
 use kq_core::{Errno, EvFlags, FilterFlag, KEvent, abi, raw, readiness};
 use libc::timespec;
 
@@ -61,6 +61,12 @@ fn at_once(work: impl Fn(usize) + Sync) {
     });
 }
 
+/// Waits for an event.
+fn waits(kq: RawFd) -> Result<KEvent, Errno> {
+    let mut event = [KEvent::default()];
+    kevent(kq, &[], &mut event, &SOON).map(|_| event[0])
+}
+
 /// The first knotes of an epoll instance: neither thread's are lost.
 #[test]
 fn an_instances_first_knotes() {
@@ -84,15 +90,26 @@ fn a_duplicates_first_calls() {
         assert_eq!(kevent(kq, &triggered(1)[..1], &mut [], &NOW), Ok(0));
         let other = raw::fcntl(kq, libc::F_DUPFD_CLOEXEC, 0).unwrap();
         at_once(|_| assert_eq!(kevent(other, &[], &mut [KEvent::default()], &NOW), Ok(0)));
-        thread::scope(|scope| {
-            let before = readiness::counters_of(kq).unwrap().waits;
-            let waiter = scope.spawn(|| kevent(kq, &[], &mut [KEvent::default()], &SOON));
-            while readiness::counters_of(kq).unwrap().waits == before {
-                thread::sleep(Duration::from_micros(10));
-            }
-            close(other);
-            close(kq);
-            assert_eq!(waiter.join().unwrap(), Err(Errno::EBADF), "round {round}");
-        });
+        let waiter = start(move || waits(kq));
+        // (Before that its number might be another test's by the time that it sleeps.)
+        assert!(waiter.wait_until_asleep());
+        close(other);
+        close(kq);
+        assert_eq!(waiter.join(), Err(Errno::EBADF), "round {round}");
+    }
+}
+
+/// A queue is closed, and its number is an epoll instance's before who slept in it looks.
+#[test]
+fn a_closed_queues_number() {
+    for round in 0..rounds() {
+        let kq = abi::kqueue(0).unwrap();
+        let waiter = start(move || waits(kq));
+        assert!(waiter.wait_until_asleep());
+        close(kq);
+        let epoll = readiness::epoll_create1(libc::EPOLL_CLOEXEC).unwrap();
+        assert_eq!(waiter.join(), Err(Errno::EBADF), "round {round}");
+        readiness::closed(epoll);
+        raw::close(epoll).unwrap();
     }
 }

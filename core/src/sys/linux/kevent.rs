@@ -2,7 +2,7 @@
 
 use std::mem::MaybeUninit;
 use std::os::fd::RawFd;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering, fence};
 
 use libc::{c_int, timespec};
 use nix::errno::Errno;
@@ -565,7 +565,12 @@ fn deliver(
     let queue = caller.queue;
     if queue.rules() == Rules::Epoll {
         count_alone(queue, tally);
-        return both_rules::deliver(*caller, events, sink);
+        // (The queue may have been closed, and its number be an instance's by now.)
+        fence(Ordering::SeqCst);
+        return match queue.life() == caller.life {
+            true => both_rules::deliver(*caller, events, sink),
+            false => Err(Errno::EBADF),
+        };
     }
     let had = sink.len();
     queue.with_knotes(caller.life, tally == Tally::Sleep, |knotes| {

@@ -149,7 +149,11 @@ mod tests {
     #[test]
     fn a_queue_that_is_closed_in_a_handler_wakes_who_sleeps_in_it() {
         use crate::sys::linux::{abi, kevent, raw};
-        let kq = abi::kqueue(0).unwrap();
+        // At a number that no other test gets when it is closed.
+        let made = raw::epoll_create1(libc::EPOLL_CLOEXEC).unwrap();
+        let kq = raw::fcntl(made, libc::F_DUPFD_CLOEXEC, 850).unwrap();
+        raw::close(made).unwrap();
+        super::super::open(kq, Rules::Kqueue, false).unwrap();
         let sleeper = crate::test_support::threads::start(move || {
             let (mut event, wait) = (KEvent::default(), kevent::wait);
             // SAFETY: no change, room for one event, and no time.
