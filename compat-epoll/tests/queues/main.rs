@@ -21,7 +21,8 @@ fn main() -> ExitCode {
     suite.add("a_kqueue_is_no_instance", no_instance);
     suite.add("a_kqueue_closed_unseen_keeps_its_number_from_dup2", closed_unseen);
     suite.add("a_child_sees_a_knote_of_its_parent_without_its_data", child);
-    suite.add("one_knote_wakes_one_waiter_and_the_other_sleeps_on", one_of_two);
+    suite.add("one_knote_wakes_one_waiter_and_the_other_sleeps_on", || one_of_two(true));
+    suite.add("so_does_the_first_knote_added_when_both_slept_already", || one_of_two(false));
     suite.add("a_wait_whose_knote_was_taken_does_not_end_early", taken_meanwhile);
     suite.run()
 }
@@ -100,10 +101,17 @@ fn no_instance() {
     assert_eq!(COMPAT.wait_on(number, 1, -1), Err(Errno::EINVAL));
 }
 
-fn one_of_two() {
+/// `before`: there is a knote when the waits begin.
+fn one_of_two(before: bool) {
     let ep = COMPAT.create();
-    add_user(ep.as_raw_fd());
+    if before {
+        add_user(ep.as_raw_fd());
+    }
     let waiters = [COMPAT.waiter(&ep), COMPAT.waiter(&ep)];
+    if !before {
+        assert_eq!(waiters.each_ref().map(|waiter| waiter.wait_until_asleep()), [true; 2]);
+        add_user(ep.as_raw_fd());
+    }
     trigger(ep.as_raw_fd());
     let asleep = loop {
         let asleep = waiters.each_ref().map(|waiter| waiter.wait_until_asleep());
