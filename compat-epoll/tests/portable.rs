@@ -163,6 +163,19 @@ fn level_is_told_again_and_edge_once() {
 }
 
 #[test]
+fn the_end_of_a_stream_is_one_edge() {
+    for is_closed in [false, true] {
+        let (epoll, (ours, theirs)) = (instance(), UnixStream::pair().unwrap());
+        add(&epoll, &ours, IN | EpollFlags::EPOLLET, 1);
+        theirs.shutdown(Shutdown::Write).unwrap();
+        let _theirs = (!is_closed).then_some(theirs);
+        let [(1, flags)] = ready(&epoll, 1000)[..] else { panic!("nothing") };
+        assert!(flags.contains(IN));
+        assert_eq!(ready(&epoll, 0), []);
+    }
+}
+
+#[test]
 fn oneshot_is_told_once_until_it_is_changed() {
     let (epoll, (ours, mut theirs)) = (instance(), UnixStream::pair().unwrap());
     add(&epoll, &ours, IN | OUT | EpollFlags::EPOLLONESHOT, 1);

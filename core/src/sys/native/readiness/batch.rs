@@ -230,8 +230,11 @@ fn settle(r: &mut Registration, ready: &Ready, bits: u32, changes: &mut Vec<Chan
     for (seen, at, other) in [(ready.seen.read, READ, WRITE), (ready.seen.write, WRITE, READ)] {
         if ended(seen) && r.kind.hangs_up_by_both() && r.knotes[other] == Knote::Off {
             replace(ready.fd, r, other, Knote::Edge, changes);
-            // That has reached the same file if the first knote is still there after it.
-            changes.push(r.change(ready.fd, at, EvFlags::EV_ENABLE));
+            // That has reached the same file if the first knote is still there after it. (One that
+            // tells edges would tell of this one again.)
+            if r.knotes[at] == Knote::Level {
+                changes.push(r.change(ready.fd, at, EvFlags::EV_ENABLE));
+            }
         }
     }
 }
