@@ -14,14 +14,13 @@ fn kevent(epoll: &Epoll, changes: &[KEvent], room: usize) -> Result<Vec<KEvent>,
     let mut events = vec![KEvent::default(); room];
     // SAFETY: slices of the lengths that are said.
     let n = unsafe {
-        abi::kevent(
+        abi::kevent::<abi::RawWait>(
             epoll.0.as_raw_fd(),
             changes.as_ptr(),
             changes.len() as i32,
             events.as_mut_ptr(),
             room as i32,
             &NOW,
-            abi::wait,
         )
     }?;
     events.truncate(n);

@@ -8,7 +8,7 @@ use nix::errno::Errno;
 use crate::counters::Counters;
 use crate::event::KEvent;
 use crate::stats::{self, KnoteInfo};
-use crate::sys::linux::kevent::{self, Caller};
+use crate::sys::linux::kevent::{self, Caller, RawWait};
 use crate::sys::linux::queue::{self, Rules};
 use crate::sys::linux::raw;
 use crate::trace;
@@ -136,17 +136,18 @@ impl Kqueue {
         eventlist: &mut [KEvent],
         timeout_opt: Option<timespec>,
     ) -> Result<usize, Errno> {
-        let caller = self.caller()?;
-        // SAFETY: two slices, and `kevent::wait` is sound for any room.
+        if !self.caller.queue.is_of_this_process() {
+            return Err(Errno::EBADF);
+        }
+        // SAFETY: two slices.
         let done = unsafe {
-            kevent::kevent(
-                caller,
+            kevent::kevent::<RawWait>(
+                &self.caller,
                 changelist.as_ptr(),
                 changelist.len(),
                 eventlist.as_mut_ptr(),
                 eventlist.len(),
                 timeout_opt.as_ref(),
-                kevent::wait,
             )
         };
         trace::called(self.fd, changelist.len(), eventlist.len(), done);

@@ -73,7 +73,7 @@ pub mod abi {
     }
     pub use crate::ring::RawRing;
     pub use crate::sys::linux::abi::{Wait, entry, kevent, kevent_min, kqueue, set_private};
-    pub use crate::sys::linux::kevent::wait;
+    pub use crate::sys::linux::kevent::RawWait;
     pub use crate::sys::linux::queue::closes::{closing, listen};
 }
 

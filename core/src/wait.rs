@@ -6,7 +6,7 @@ use nix::errno::Errno;
 
 use crate::event::KEvent;
 use crate::kqueue::Kqueue;
-use crate::sys::linux::kevent::wait;
+use crate::sys::linux::kevent::RawWait;
 use crate::sys::linux::wait_min::kevent_min;
 
 bitflags! {
@@ -69,9 +69,9 @@ impl Kqueue {
         flags: WaitFlags,
     ) -> Result<usize, Errno> {
         let caller = self.caller()?;
-        // SAFETY: two slices, and `wait` is sound for any room.
+        // SAFETY: two slices.
         unsafe {
-            kevent_min(
+            kevent_min::<RawWait>(
                 caller,
                 changelist.as_ptr(),
                 changelist.len(),
@@ -80,7 +80,6 @@ impl Kqueue {
                 min,
                 timeout.as_ref(),
                 flags,
-                wait,
             )
         }
     }

@@ -26,7 +26,9 @@ fn kevent(
 ) -> Result<usize, Errno> {
     let (n, room) = (changes.len() as i32, events.len() as i32);
     // SAFETY: two slices.
-    unsafe { abi::kevent(kq, changes.as_ptr(), n, events.as_mut_ptr(), room, timeout, abi::wait) }
+    unsafe {
+        abi::kevent::<abi::RawWait>(kq, changes.as_ptr(), n, events.as_mut_ptr(), room, timeout)
+    }
 }
 
 fn triggered(ident: usize) -> [KEvent; 2] {

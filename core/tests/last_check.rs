@@ -19,32 +19,37 @@ thread_local! {
 }
 
 /// As the engine's own, but another reader comes between the kernel's answer and ours.
-unsafe fn wait(
-    kq: RawFd,
-    events: *mut libc::epoll_event,
-    room: c_int,
-    timeout: Option<&timespec>,
-) -> Result<usize, Errno> {
-    // SAFETY: the caller's promise.
-    let n = unsafe { abi::wait(kq, events, room, timeout) };
-    let fd = EMPTIED.replace(-1);
-    if fd >= 0 {
-        // SAFETY: open, and not closed here.
-        let reader = unsafe { PipeReader::from_raw_fd(fd) };
-        (&reader).read_exact(&mut [0]).unwrap();
-        std::mem::forget(reader);
+struct Overtaken;
+
+impl abi::Wait for Overtaken {
+    unsafe fn wait(
+        kq: RawFd,
+        events: *mut libc::epoll_event,
+        room: c_int,
+        timeout: Option<&timespec>,
+    ) -> Result<usize, Errno> {
+        // SAFETY: the caller's promise.
+        let n = unsafe { abi::RawWait::wait(kq, events, room, timeout) };
+        let fd = EMPTIED.replace(-1);
+        if fd >= 0 {
+            // SAFETY: open, and not closed here.
+            let reader = unsafe { PipeReader::from_raw_fd(fd) };
+            (&reader).read_exact(&mut [0]).unwrap();
+            std::mem::forget(reader);
+        }
+        n
     }
-    n
 }
 
 /// Fetches what there is, while another thread reads the pipe empty.
 fn overtaken(kq: &Kqueue, reader: &PipeReader) -> usize {
     EMPTIED.set(reader.as_raw_fd());
     let (mut events, none) = ([KEvent::default(); 4], std::ptr::null());
-    // (A call that shall not wait at all does not come by `wait`.)
+    // (A call that shall not wait at all does not come by it.)
     let soon = timespec { tv_sec: 0, tv_nsec: 1_000_000 };
     // SAFETY: arrays as long as said.
-    unsafe { abi::kevent(kq.as_raw_fd(), none, 0, events.as_mut_ptr(), 4, &soon, wait) }.unwrap()
+    unsafe { abi::kevent::<Overtaken>(kq.as_raw_fd(), none, 0, events.as_mut_ptr(), 4, &soon) }
+        .unwrap()
 }
 
 #[test]

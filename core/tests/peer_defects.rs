@@ -222,7 +222,7 @@ fn d09_the_descriptor_is_polled_nested_and_duplicated() {
     let mut by_number = |kq| {
         let now = timespec { tv_sec: 0, tv_nsec: 0 };
         // SAFETY: no changes, room for one event.
-        unsafe { abi::kevent(kq, std::ptr::null(), 0, &mut event, 1, &now, abi::wait) }
+        unsafe { abi::kevent::<abi::RawWait>(kq, std::ptr::null(), 0, &mut event, 1, &now) }
     };
     assert_eq!(by_number(copy.as_raw_fd()), Ok(1));
     assert_eq!(by_number(987), Err(Errno::EBADF));

@@ -230,7 +230,7 @@ fn those_who_watch_the_queue_go_on() {
 fn by_number(kq: RawFd, timeout: timespec) -> Result<usize, Errno> {
     let mut event = user(EvFlags::empty(), FilterFlag::empty());
     // SAFETY: no changes, room for one event.
-    unsafe { abi::kevent(kq, std::ptr::null(), 0, &mut event, 1, &timeout, abi::wait) }
+    unsafe { abi::kevent::<abi::RawWait>(kq, std::ptr::null(), 0, &mut event, 1, &timeout) }
 }
 
 #[test]
@@ -268,7 +268,7 @@ fn flags_of_the_descriptor_stay() {
         let add = read(number, ADD);
         // SAFETY: one change, no events.
         let change = |change: &KEvent| unsafe {
-            abi::kevent(made, change, 1, std::ptr::null_mut(), 0, std::ptr::null(), abi::wait)
+            abi::kevent::<abi::RawWait>(made, change, 1, std::ptr::null_mut(), 0, std::ptr::null())
         };
         assert_eq!(change(&add), Ok(0));
         raw::close(number).unwrap();

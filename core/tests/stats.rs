@@ -88,14 +88,13 @@ fn an_epoll_set_tells_its_registrations_and_its_knotes() {
     let user = change(EventFilter::EVFILT_USER, 9, EvFlags::empty(), FilterFlag::empty());
     // SAFETY: one change, no events, no timeout.
     unsafe {
-        kq_core::abi::kevent(
+        kq_core::abi::kevent::<kq_core::abi::RawWait>(
             set,
             &user,
             1,
             std::ptr::null_mut(),
             0,
             std::ptr::null(),
-            kq_core::abi::wait,
         )
     }
     .unwrap();

@@ -226,7 +226,9 @@ fn closing_the_queue_wakes() {
             let (n, at) = (changes.len() as i32, events.as_mut_ptr());
             let time = std::ptr::null();
             // SAFETY: arrays as long as said.
-            unsafe { abi::kevent_min(kq, changes.as_ptr(), n, at, 4, min, time, PLAIN, abi::wait) }
+            unsafe {
+                abi::kevent_min::<abi::RawWait>(kq, changes.as_ptr(), n, at, 4, min, time, PLAIN)
+            }
         };
         assert_eq!(call(&[add], 0), Ok(1));
         let waiter = start(move || call(&[], 2));

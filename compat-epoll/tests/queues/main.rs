@@ -38,7 +38,7 @@ fn user(flags: EvFlags, fflags: FilterFlag) -> KEvent {
 fn change(kq: RawFd, changes: &[KEvent]) -> Result<usize, Errno> {
     let (count, none) = (changes.len() as i32, std::ptr::null_mut());
     // SAFETY: the slice is as long as said, and there is room for no event.
-    unsafe { abi::kevent(kq, changes.as_ptr(), count, none, 0, std::ptr::null(), abi::wait) }
+    unsafe { abi::kevent::<abi::RawWait>(kq, changes.as_ptr(), count, none, 0, std::ptr::null()) }
 }
 
 fn add_user(kq: RawFd) {

@@ -19,7 +19,8 @@ pub mod signal_hooks;
 
 use std::os::fd::RawFd;
 
-use kq_core::{Errno, KEvent, WaitFlags, abi};
+use kq_core::abi::{self, RawWait, Wait};
+use kq_core::{Errno, KEvent, WaitFlags};
 use libc::{c_int, c_uint, timespec};
 
 use next::Next;
@@ -85,9 +86,9 @@ pub unsafe extern "C-unwind" fn kevent(
     nevents: c_int,
     timeout: *const timespec,
 ) -> c_int {
-    // SAFETY: the caller's promise; `wait` is sound for the room it is told of.
+    // SAFETY: the caller's promise.
     answer(
-        unsafe { abi::kevent(kq, changelist, nchanges, eventlist, nevents, timeout, wait) }
+        unsafe { abi::kevent::<LibcWait>(kq, changelist, nchanges, eventlist, nevents, timeout) }
             .map(|n| n as c_int),
     )
 }
@@ -111,10 +112,12 @@ pub unsafe extern "C-unwind" fn kevent_min(
     flags: c_uint,
 ) -> c_int {
     let flags = WaitFlags::from_bits_retain(flags);
-    // SAFETY: the caller's promise; `wait` is sound for the room it is told of.
+    // SAFETY: the caller's promise.
     answer(
         unsafe {
-            abi::kevent_min(kq, changelist, nchanges, eventlist, nevents, min, timeout, flags, wait)
+            abi::kevent_min::<LibcWait>(
+                kq, changelist, nchanges, eventlist, nevents, min, timeout, flags,
+            )
         }
         .map(|n| n as c_int),
     )
@@ -173,39 +176,41 @@ fn sleep(kq: RawFd, timeout: Option<&timespec>) -> Option<Result<usize, Errno>> 
 
 /// Waits by libc's epoll_wait or epoll_pwait2, which are cancellation points as kevent is on the BSDs.
 /// (Without a time epoll_wait: it is some 20 ns quicker.)
-///
-/// # Safety
-/// Room for `maxevents` events at `events`.
-unsafe fn wait(
-    kq: RawFd,
-    events: *mut libc::epoll_event,
-    maxevents: c_int,
-    timeout: Option<&timespec>,
-) -> Result<usize, Errno> {
-    if maxevents == 0
-        && let Some(slept) = sleep(kq, timeout)
-    {
-        return slept;
+struct LibcWait;
+
+impl Wait for LibcWait {
+    #[inline(always)]
+    unsafe fn wait(
+        kq: RawFd,
+        events: *mut libc::epoll_event,
+        maxevents: c_int,
+        timeout: Option<&timespec>,
+    ) -> Result<usize, Errno> {
+        if maxevents == 0
+            && let Some(slept) = sleep(kq, timeout)
+        {
+            return slept;
+        }
+        let saved = Errno::last_raw();
+        let n = match (timeout, EPOLL_WAIT.get(), EPOLL_PWAIT2.get()) {
+            // SAFETY: the caller's promise; the symbols have these types (epoll_wait(2)).
+            (None, Some(epoll_wait), _) => unsafe { epoll_wait(kq, events, maxevents, -1) },
+            // SAFETY: as above.
+            (Some(time), _, Some(epoll_pwait2)) => unsafe {
+                epoll_pwait2(kq, events, maxevents, time, std::ptr::null())
+            },
+            // SAFETY: the caller's promise.
+            _ => return unsafe { RawWait::wait(kq, events, maxevents, timeout) },
+        };
+        if n >= 0 {
+            return Ok(n as usize);
+        }
+        let errno = Errno::last();
+        Errno::set_raw(saved);
+        if errno == Errno::ENOSYS {
+            // SAFETY: the caller's promise.
+            return unsafe { RawWait::wait(kq, events, maxevents, timeout) };
+        }
+        Err(errno)
     }
-    let saved = Errno::last_raw();
-    let n = match (timeout, EPOLL_WAIT.get(), EPOLL_PWAIT2.get()) {
-        // SAFETY: the caller's promise; the symbols have these types (epoll_wait(2)).
-        (None, Some(epoll_wait), _) => unsafe { epoll_wait(kq, events, maxevents, -1) },
-        // SAFETY: as above.
-        (Some(time), _, Some(epoll_pwait2)) => unsafe {
-            epoll_pwait2(kq, events, maxevents, time, std::ptr::null())
-        },
-        // SAFETY: the caller's promise.
-        _ => return unsafe { abi::wait(kq, events, maxevents, timeout) },
-    };
-    if n >= 0 {
-        return Ok(n as usize);
-    }
-    let errno = Errno::last();
-    Errno::set_raw(saved);
-    if errno == Errno::ENOSYS {
-        // SAFETY: the caller's promise.
-        return unsafe { abi::wait(kq, events, maxevents, timeout) };
-    }
-    Err(errno)
 }

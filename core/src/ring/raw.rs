@@ -8,7 +8,7 @@ use libc::timespec;
 use nix::errno::Errno;
 
 use crate::event::KEvent;
-use crate::sys::linux::kevent::{self, Caller};
+use crate::sys::linux::kevent::{self, Caller, RawWait};
 use crate::sys::linux::queue::{self, duplicates};
 use crate::sys::linux::raw;
 
@@ -128,10 +128,10 @@ impl RawRing {
         let most = room.min(events.len());
         let mut n = 0;
         if most > 0 {
-            // SAFETY: the slice has room for `most`, and `wait` is sound for any room.
+            // SAFETY: the slice has room for `most`.
             n = unsafe {
                 let (none, at) = (std::ptr::null(), events.as_mut_ptr());
-                kevent::kevent(self.caller, none, 0, at, most, timeout, kevent::wait)?
+                kevent::kevent::<RawWait>(&self.caller, none, 0, at, most, timeout)?
             };
             self.buffer.publish(events[..n].iter().map(to_words));
         }

@@ -177,14 +177,13 @@ fn a_duplicate(steps: &mut Steps) {
     let mut events = [change(0, EVFILT_READ, ADD, NONE, 0); 4];
     // SAFETY: room for four events; the engine's own wait.
     let n = steps.step(|| unsafe {
-        kq_core::abi::kevent(
+        kq_core::abi::kevent::<kq_core::abi::RawWait>(
             other.as_raw_fd(),
             std::ptr::null(),
             0,
             events.as_mut_ptr(),
             4,
             std::ptr::null(),
-            kq_core::abi::wait,
         )
     });
     assert_eq!((n, events[0].ident()), (1, fd));

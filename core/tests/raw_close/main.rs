@@ -463,7 +463,7 @@ fn kevent_on_an_epoll_instance(taken: &mut Taken) {
         // SAFETY: two arrays of ours.
         unsafe {
             let (changes, n) = (changes.as_ptr(), changes.len() as i32);
-            abi::kevent(ep, changes, n, events.as_mut_ptr(), room as i32, &wait, abi::wait)
+            abi::kevent::<abi::RawWait>(ep, changes, n, events.as_mut_ptr(), room as i32, &wait)
         }
     };
     let add = change(1, EVFILT_USER, ADD | CLEAR, NONE);

@@ -211,7 +211,7 @@ fn one_that_is_known_by_two_numbers_lives_on() {
         let (mut events, now) = ([changes[0]; 4], libc::timespec { tv_sec: 0, tv_nsec: 0 });
         let (fd, changes, n) = (other.as_raw_fd(), changes.as_ptr(), changes.len() as i32);
         // SAFETY: two arrays of ours.
-        unsafe { abi::kevent(fd, changes, n, events.as_mut_ptr(), 4, &now, abi::wait) }
+        unsafe { abi::kevent::<abi::RawWait>(fd, changes, n, events.as_mut_ptr(), 4, &now) }
     };
     let trigger = user(EvFlags::empty(), FilterFlag::NOTE_TRIGGER);
     assert_eq!(go(&[trigger]), Ok(1));

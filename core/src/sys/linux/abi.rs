@@ -50,17 +50,31 @@ pub fn kqueue(flags: c_int) -> Result<RawFd> {
     }
 }
 
-/// Makes the system call that blocks: `epoll_pwait2` or one of its kin, without a signal mask, with a
-/// timeout that is not zero, or none for for ever. A C library puts libc's own here, which is a cancellation point.
+/// How a wait sleeps: the system call that blocks, `epoll_pwait2` or one of its kin. A C library puts
+/// libc's own here, which is a cancellation point.
 ///
-/// With room for no events it makes `ppoll` instead, and returns 0 when there are some, or the time is
-/// over.
-///
-/// A call needs room for as many events at the pointer as it says.
-pub type Wait = unsafe fn(RawFd, *mut libc::epoll_event, c_int, Option<&timespec>) -> Result<usize>;
+/// A type and not a function's address, so that the call is made where the wait is, without a function in
+/// between: to return from one after a system call takes longer (docs/performance.md).
+pub trait Wait {
+    /// Waits without a signal mask, with a timeout that is not zero, or none for for ever; returns how
+    /// many events came. With room for no events it makes `ppoll` instead, and returns 0 when there are
+    /// some, or the time is over.
+    ///
+    /// # Errors
+    /// Those of the system call.
+    ///
+    /// # Safety
+    /// Room for `maxevents` events at `events`.
+    unsafe fn wait(
+        kq: RawFd,
+        events: *mut libc::epoll_event,
+        maxevents: c_int,
+        timeout: Option<&timespec>,
+    ) -> Result<usize>;
+}
 
 /// `kevent(kq, changelist, nchanges, eventlist, nevents, timeout)` - see
-/// [`Kqueue::kevent`](crate::Kqueue::kevent). Nothing is locked or to be dropped while `wait` runs.
+/// [`Kqueue::kevent`](crate::Kqueue::kevent). Nothing is locked or to be dropped while it waits.
 ///
 /// # Errors
 /// Those of [`Kqueue::kevent`](crate::Kqueue::kevent), and:
@@ -81,29 +95,28 @@ pub type Wait = unsafe fn(RawFd, *mut libc::epoll_event, c_int, Option<&timespec
 /// let timer = KEvent::new(7, EventFilter::EVFILT_TIMER, flags, FilterFlag::NOTE_MSECONDS, 1, 0);
 /// let mut event = KEvent::default();
 /// // SAFETY: one change, and room for one event.
-/// let n = unsafe { abi::kevent(kq, &timer, 1, &mut event, 1, std::ptr::null(), abi::wait) }?;
+/// let n = unsafe { abi::kevent::<abi::RawWait>(kq, &timer, 1, &mut event, 1, std::ptr::null()) }?;
 /// assert_eq!((n, event.ident()), (1, 7));
 /// // Whoever closes the number tells of it first.
 /// abi::closing(kq);
 /// # unsafe { libc::close(kq) };
 /// # Ok::<(), kq_core::Errno>(())
 /// ```
-#[inline]
-pub unsafe fn kevent(
+#[inline(always)]
+pub unsafe fn kevent<W: Wait>(
     kq: RawFd,
     changes: *const KEvent,
     nchanges: c_int,
     events: *mut KEvent,
     nevents: c_int,
     timeout: *const timespec,
-    wait: Wait,
 ) -> Result<usize> {
     // SAFETY: the caller's promise, and of `check` that the memory is there.
     unsafe {
         let call = check(kq, changes, nchanges, events, nevents, timeout)?;
         let (nchanges, nevents) = (nchanges as usize, nevents as usize);
         let timeout = call.timeout.as_ref();
-        kevent::kevent(call.caller, changes, nchanges, events, nevents, timeout, wait)
+        kevent::kevent::<W>(&call.caller, changes, nchanges, events, nevents, timeout)
     }
 }
 
@@ -116,7 +129,7 @@ pub unsafe fn kevent(
 /// # Safety
 /// As for [`kevent`].
 #[allow(clippy::too_many_arguments, reason = "those of the C function")]
-pub unsafe fn kevent_min(
+pub unsafe fn kevent_min<W: Wait>(
     kq: RawFd,
     changes: *const KEvent,
     nchanges: c_int,
@@ -125,7 +138,6 @@ pub unsafe fn kevent_min(
     min: c_int,
     timeout: *const timespec,
     flags: WaitFlags,
-    wait: Wait,
 ) -> Result<usize> {
     // SAFETY: as in `kevent`.
     unsafe {
@@ -135,7 +147,7 @@ pub unsafe fn kevent_min(
         // An edge knote may have several events here.
         check_writable(events.cast(), nevents * size_of::<KEvent>())?;
         let timeout = call.timeout.as_ref();
-        kevent_min_of(call.caller, changes, nchanges, events, nevents, min, timeout, flags, wait)
+        kevent_min_of::<W>(call.caller, changes, nchanges, events, nevents, min, timeout, flags)
     }
 }
 

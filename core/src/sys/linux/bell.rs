@@ -82,9 +82,22 @@ impl Bell {
 
     /// Makes the queue's descriptor ready, once until it is heard. True: the program has closed the
     /// bell's number, and perhaps more of ours; it hangs anew.
+    #[inline(always)]
     pub(crate) fn ring(&mut self, kq: RawFd) -> bool {
         let Some(eventfd) = self.eventfd.as_mut().filter(|_| !self.rung) else { return false };
-        let out = std::mem::take(&mut self.unheard) && leave(kq, eventfd.own());
+        if self.unheard {
+            return self.ring_out(kq);
+        }
+        self.rung = eventfd.listen(kq, RUNG).is_ok();
+        !self.rung && self.ring_another(kq)
+    }
+
+    /// Takes it out, and rings by putting it in again.
+    #[inline(never)]
+    fn ring_out(&mut self, kq: RawFd) -> bool {
+        self.unheard = false;
+        let Some(eventfd) = &mut self.eventfd else { return false };
+        let out = leave(kq, eventfd.own());
         let rung = if out { eventfd.add_to(kq, RUNG) } else { eventfd.listen(kq, RUNG) };
         self.rung = rung.is_ok();
         if self.rung {

@@ -49,19 +49,26 @@ impl Kind {
 /// first datagram; an eventfd: its counter; a timerfd: the expirations that the kernel has counted, which
 /// of a periodic one is 1 until it is read; a signalfd: one signal's bytes. Where the kernel does not
 /// say, 1: something is there.
+#[inline(always)]
 pub(crate) fn readable(fd: RawFd, kind: Kind) -> i64 {
-    let count = match kind {
-        Kind::Eventfd => return fdinfo(fd, b"eventfd-count:", 16).map_or(1, clamped),
-        // (timerfd_gettime(2) would have it count the rest, and go on: a new edge for all who watch it.)
-        Kind::Timerfd => return fdinfo(fd, b"ticks:", 10).map_or(1, clamped),
-        Kind::Signalfd => return size_of::<libc::signalfd_siginfo>() as i64,
-        _ => raw::ioctl_int(fd, libc::FIONREAD),
-    };
-    match (count, kind) {
-        (Ok(bytes), _) => i64::from(bytes),
+    if matches!(kind, Kind::Eventfd | Kind::Timerfd | Kind::Signalfd) {
+        return readable_specially(fd, kind);
+    }
+    match raw::ioctl_int(fd, libc::FIONREAD) {
+        Ok(bytes) => i64::from(bytes),
         // FIONREAD is EINVAL on a listening socket (tcp(7), and unix's inq_len).
-        (Err(Errno::EINVAL), Kind::Socket) => backlog(fd).unwrap_or(1),
-        _ => 1,
+        Err(Errno::EINVAL) if kind == Kind::Socket => backlog(fd).unwrap_or(1),
+        Err(_) => 1,
+    }
+}
+
+#[inline(never)]
+fn readable_specially(fd: RawFd, kind: Kind) -> i64 {
+    match kind {
+        Kind::Eventfd => fdinfo(fd, b"eventfd-count:", 16).map_or(1, clamped),
+        // (timerfd_gettime(2) would have it count the rest, and go on: a new edge for all who watch it.)
+        Kind::Timerfd => fdinfo(fd, b"ticks:", 10).map_or(1, clamped),
+        _ => size_of::<libc::signalfd_siginfo>() as i64,
     }
 }
 

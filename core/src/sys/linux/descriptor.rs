@@ -73,46 +73,95 @@ impl Descriptors {
 
     /// Applies one change to a descriptor's knotes; says whether the knote is to be reported now
     /// whatever its condition (EV_FORCEONESHOT; if it was disabled, once it is enabled).
+    #[inline(always)]
     pub(crate) fn change(&mut self, filter: EventFilter, change: &KEvent) -> Result<bool> {
         let fd = RawFd::try_from(change.ident).map_err(|_| Errno::EBADF)?;
         let has = |flag: EvFlags| change.flags & flag.bits() != 0;
-        self.dead = Knotes::default();
+        if !self.dead.is_empty() {
+            self.dead = Knotes::default();
+        }
         if self.lanes.are_nested() && self.lanes.lost().next().is_some() {
             self.mend();
         }
         if fd as usize >= self.lists.len() + NEAR {
             raw::fcntl(fd, libc::F_GETFD, 0)?;
         }
-        let there = self.list(fd).get_mut(filter).is_some_and(|k| k.state != State::Ghost);
-        if !there {
-            if has(EvFlags::EV_ADD) {
-                return self.attach(fd, filter, change).map(|()| false);
-            }
-            if raw::fcntl(fd, libc::F_GETFD, 0) == Err(Errno::EBADF) {
-                self.purge(fd);
-                return Err(Errno::EBADF);
-            }
-            return Err(Errno::ENOENT);
-        }
-        let done = if has(EvFlags::EV_DELETE) {
-            self.detach(fd, filter).map(|()| false)
-        } else {
-            self.modify(fd, filter, change)
+        let knote = self.list(fd).get_mut(filter);
+        let Some(knote) = knote.filter(|k| k.state != State::Ghost || k.serves(change)) else {
+            return self.change_none(fd, filter, change);
         };
-        match done {
-            // The number was closed since, and its knotes with it. (EPERM: it is now that of a file
-            // that epoll does not take.)
-            Err(Errno::ENOENT | Errno::EBADF | Errno::EPERM) => {
-                self.purge(fd);
-                if has(EvFlags::EV_ADD) && !has(EvFlags::EV_DELETE) {
-                    return self.attach(fd, filter, change).map(|()| false);
+        let (lane, returns) = (knote.lane, knote.state == State::Ghost);
+        if has(EvFlags::EV_DELETE) && !returns {
+            let done = self.detach(fd, filter);
+            return done.map(|()| false).or_else(|errno| self.fail(errno, fd, filter, change));
+        }
+        let fresh = returns || knote.amend(change);
+        if returns {
+            knote.begin(change);
+        }
+        let forced = knote.is_forced();
+        if returns {
+            self.count += 1;
+            self.keep_ext(fd, filter, change.ext);
+        } else if self.hold && !has(EvFlags::EV_ADD) && self.leave(fd, lane) {
+            return Ok(forced);
+        }
+        match self.sync(fd, lane, Sync { fresh, ..Sync::ASK }) {
+            Ok(()) => Ok(forced),
+            Err(errno) => {
+                if returns {
+                    self.end_again(fd, filter);
                 }
-                done
+                self.fail(errno, fd, filter, change)
             }
-            done => done,
         }
     }
 
+    /// A knote that was to return stays a ghost.
+    #[cold]
+    fn end_again(&mut self, fd: RawFd, filter: EventFilter) {
+        if let Some(knote) = self.list(fd).get_mut(filter) {
+            knote.state = State::Ghost;
+            self.count -= 1;
+        }
+        self.keep_ext(fd, filter, [0; 4]);
+    }
+
+    /// The kernel has refused a change of a knote that was there.
+    #[cold]
+    fn fail(
+        &mut self,
+        errno: Errno,
+        fd: RawFd,
+        filter: EventFilter,
+        change: &KEvent,
+    ) -> Result<bool> {
+        const WHAT: EvFlags = EvFlags::EV_ADD.union(EvFlags::EV_DELETE);
+        // The number was closed since, and its knotes with it. (EPERM: it is now that of a file that
+        // epoll does not take.)
+        if matches!(errno, Errno::ENOENT | Errno::EBADF | Errno::EPERM) {
+            self.purge(fd);
+            if change.flags & WHAT.bits() == EvFlags::EV_ADD.bits() {
+                return self.attach(fd, filter, change).map(|()| false);
+            }
+        }
+        Err(errno)
+    }
+
+    /// Applies a change where there is no knote.
+    #[inline(never)]
+    fn change_none(&mut self, fd: RawFd, filter: EventFilter, change: &KEvent) -> Result<bool> {
+        if change.flags & EvFlags::EV_ADD.bits() != 0 {
+            return self.attach(fd, filter, change).map(|()| false);
+        }
+        if raw::fcntl(fd, libc::F_GETFD, 0) == Err(Errno::EBADF) {
+            self.purge(fd);
+            return Err(Errno::EBADF);
+        }
+        Err(Errno::ENOENT)
+    }
+
+    #[inline(never)]
     fn attach(&mut self, fd: RawFd, filter: EventFilter, change: &KEvent) -> Result<()> {
         let has = |flag: EvFlags| change.flags & flag.bits() != 0;
         let exclusive = has(EvFlags::EV_WAKEONE);
@@ -120,38 +169,22 @@ impl Descriptors {
         if exclusive {
             self.make_way(fd)?;
         }
-        // A ghost's registration serves its filter again.
-        let ghost = self.list(fd).take(|k| k.filter == filter && k.state == State::Ghost);
-        let ghost = match ghost {
-            Some(ghost) if ghost.is_alone() != alone => {
-                match self.drop_registration(fd, &ghost) {
-                    // It was of a file that is gone from this number, and the others too.
-                    Err(Errno::ENOENT | Errno::EBADF | Errno::EPERM) => self.purge(fd),
-                    done => done?,
-                }
-                None
+        // A ghost whose registration does not serve it.
+        if let Some(ghost) = self.list(fd).take(|k| k.filter == filter) {
+            match self.drop_registration(fd, &ghost) {
+                // It was of a file that is gone from this number, and the others too.
+                Err(Errno::ENOENT | Errno::EBADF | Errno::EPERM) => self.purge(fd),
+                done => done?,
             }
-            other => other,
-        };
-        let inherited = ghost.is_some();
-        let first = !inherited && self.list(fd).is_empty();
-        let knote = match ghost {
-            Some(mut ghost) => {
-                ghost.begin(change);
-                ghost
-            }
-            None => {
-                let lane = self.free_lane(fd, alone);
-                let mut knote = Knote::new(filter, change, lane);
-                if let Some(shares) = self.list(fd).iter().find(|k| k.lane == lane) {
-                    (knote.armed, knote.token) = (shares.armed, shares.token);
-                }
-                knote
-            }
-        };
-        let lane = knote.lane;
+        }
+        let first = self.list(fd).is_empty();
+        let lane = self.free_lane(fd, alone);
+        let mut knote = Knote::new(filter, change, lane);
+        if let Some(shares) = self.list(fd).iter().find(|k| k.lane == lane) {
+            (knote.armed, knote.token) = (shares.armed, shares.token);
+        }
         self.list(fd).push(knote);
-        let mut done = self.sync(fd, lane, Sync { first, fresh: inherited || first, ask: true });
+        let mut done = self.sync(fd, lane, Sync { first, fresh: first, ask: true });
         if matches!(done, Err(Errno::ENOENT | Errno::EBADF | Errno::EPERM)) && !first {
             // What stood in our list was of a file that is gone from this number.
             let knote = self.list(fd).take(|k| k.filter == filter);
@@ -229,48 +262,36 @@ impl Descriptors {
         }
     }
 
-    fn modify(&mut self, fd: RawFd, filter: EventFilter, change: &KEvent) -> Result<bool> {
-        let has = |flag: EvFlags| change.flags & flag.bits() != 0;
-        let knote = self.list(fd).get_mut(filter).ok_or(Errno::ENOENT)?;
-        knote.fflags = change.fflags;
-        knote.data = change.data;
-        if !has(EvFlags::EV_KEEPUDATA) {
-            knote.udata = change.udata;
-        }
-        let was = knote.state;
-        if has(EvFlags::EV_ENABLE) {
-            knote.state = State::Enabled;
-        } else if has(EvFlags::EV_DISABLE) {
-            knote.state = State::Disabled;
-        }
-        if has(EvFlags::EV_FORCEONESHOT) {
-            knote.flags |= (EvFlags::EV_ONESHOT | EvFlags::EV_FORCEONESHOT).bits();
-        }
-        let forced = knote.is_forced();
-        let (lane, fresh) = (knote.lane, was != knote.state);
-        if self.hold && !has(EvFlags::EV_ADD) && self.leave(fd, lane) {
-            return Ok(forced);
-        }
-        self.sync(fd, lane, Sync { first: false, fresh, ask: true })?;
-        Ok(forced)
-    }
-
     /// Brings the kernel's registration of a lane to what its knotes want.
+    #[inline(always)]
     fn sync(&mut self, fd: RawFd, lane: u8, how: Sync) -> Result<()> {
         let found = self.lists[fd as usize].registration(lane, self.hold);
-        let Registration { have, want, mut token, edge, other } = found;
+        let Registration { have, want, mut token, edge, .. } = found;
         if how.fresh || have == 0 {
             self.last_token = self.last_token.wrapping_add(1);
             token = self.last_token;
         }
+        if have == 0 || want == 0 {
+            self.begin_or_end(fd, lane, how, Registration { token, ..found })?;
+        } else if how.ask || how.fresh || have != want {
+            self.lanes.modify(lane, fd, token, want, edge)?;
+        }
+        self.note_armed(fd, lane, want, token);
+        Ok(())
+    }
+
+    /// As [`sync`](Self::sync), where the lane holds no registration, or shall hold none.
+    #[inline(never)]
+    fn begin_or_end(&mut self, fd: RawFd, lane: u8, how: Sync, found: Registration) -> Result<()> {
+        let Registration { have, want, token, edge, other } = found;
         match (have, want, other) {
             (0, 0, _) if how.first => {
                 self.lanes.refuse_itself(fd)?;
-                self.lanes.park(fd)?;
+                self.lanes.park(fd)
             }
-            (0, 0, None) if how.ask => self.lanes.check_parked(fd)?,
-            (0, 0, Some(other)) if how.ask => self.lanes.check(other, fd)?,
-            (0, 0, _) => {}
+            (0, 0, None) if how.ask => self.lanes.check_parked(fd),
+            (0, 0, Some(other)) if how.ask => self.lanes.check(other, fd),
+            (0, 0, _) => Ok(()),
             (0, _, _) => {
                 if let (Some(other), false) = (other, how.first) {
                     self.lanes.check(other, fd)?;
@@ -279,16 +300,11 @@ impl Descriptors {
                 if other.is_none() && !how.first {
                     self.leave_park(lane, fd)?;
                 }
+                Ok(())
             }
-            (_, 0, None) => self.move_to_park(lane, fd)?,
-            (_, 0, Some(_)) => self.lanes.delete(lane, fd)?,
-            _ if how.ask || how.fresh || have != want => {
-                self.lanes.modify(lane, fd, token, want, edge)?;
-            }
-            _ => {}
+            (_, _, None) => self.move_to_park(lane, fd),
+            (_, _, Some(_)) => self.lanes.delete(lane, fd),
         }
-        self.note_armed(fd, lane, want, token);
-        Ok(())
     }
 
     /// From a lane into the park. There first: where that fails, all is as it was.
@@ -314,6 +330,7 @@ impl Descriptors {
         leave
     }
 
+    #[inline(always)]
     fn note_armed(&mut self, fd: RawFd, lane: u8, armed: u16, token: u32) {
         self.lists[fd as usize].for_each_mut(|knote| {
             if knote.lane == lane {
@@ -337,7 +354,7 @@ impl Descriptors {
         let Some(list) = self.lists.get_mut(fd as usize) else { return false };
         let Some(mut knote) = list.first_mut() else { return false };
         let (mut did, mut alone) = (Did::empty(), true);
-        loop {
+        let rests = loop {
             if knote.token == token && knote.lane == lane && knote.armed != 0 {
                 did |= if knote.armed & HUSHED == 0 { Did::MET } else { Did::HUSHED };
                 if knote.state == State::Enabled && sink.room() > ahead {
@@ -348,13 +365,17 @@ impl Descriptors {
                     };
                 }
             }
+            let rests = knote.rests(self.hold);
             match knote.next_mut() {
-                None => break,
+                None => break rests,
                 Some(next) => (knote, alone) = (next, false),
             }
-        }
-        // Mostly there is nothing more to do: it has reported, and will again.
-        did == Did::MET.union(Did::REPORTED) && alone || self.after_dispatch(who, did, sink, ahead)
+        };
+        // Mostly there is nothing more to do: it has reported, and will again; or it reports once, and
+        // the kernel has disarmed it, or a private queue leaves it armed.
+        const DONE: Did = Did::MET.union(Did::REPORTED);
+        let is_settled = alone && (did == DONE || did == DONE.union(Did::FIRED) && rests);
+        is_settled || self.after_dispatch(who, did, sink, ahead)
     }
 
     /// What else an event leads to: registrations that are to be changed. False: it was for nobody.
@@ -528,6 +549,7 @@ impl Descriptors {
         }
     }
 
+    #[inline]
     fn list(&mut self, fd: RawFd) -> &mut Knotes {
         let at = fd as usize;
         if at >= self.lists.len() {

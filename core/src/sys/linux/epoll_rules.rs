@@ -15,7 +15,7 @@ use crate::counters::{count, uncount};
 
 use super::both_rules;
 use super::hidden::hidden;
-use super::kevent::or_abort;
+use super::kevent::{Abort, or_abort};
 use super::queue::{self, Queue, Rules};
 use super::raw::{self, Result};
 
@@ -168,16 +168,19 @@ pub unsafe fn epoll_wait(
 /// `EINVAL` where `epfd` is a queue under kqueue's rules.
 #[inline]
 pub fn begin_wait(epfd: RawFd) -> Result<Waiting> {
-    or_abort(|| {
-        let queue = match queue::find(epfd) {
-            Some(queue) if queue.rules() == Rules::Kqueue => return Err(Errno::EINVAL),
-            known => known,
-        };
-        if let Some(queue) = queue {
-            count(&queue.counters.waits, 1);
-        }
-        Ok(Waiting { epfd, queue })
-    })
+    or_abort!(begin(epfd))
+}
+
+#[inline(always)]
+fn begin(epfd: RawFd) -> Result<Waiting> {
+    let queue = match queue::find(epfd) {
+        Some(queue) if queue.rules() == Rules::Kqueue => return Err(Errno::EINVAL),
+        known => known,
+    };
+    if let Some(queue) = queue {
+        count(&queue.counters.waits, 1);
+    }
+    Ok(Waiting { epfd, queue })
 }
 
 /// A wait that was begun.
@@ -219,7 +222,7 @@ impl Waiting {
             return ready;
         }
         // SAFETY: the caller's promise.
-        or_abort(|| unsafe { self.end_with_knotes(events, maxevents, ready) })
+        or_abort!(unsafe { self.end_with_knotes(events, maxevents, ready) })
     }
 
     #[cold]

@@ -102,17 +102,12 @@ impl Gate {
     /// # Errors
     /// - `EINTR`: a signal handler ran.
     /// - `EBADF`: the queue was closed.
-    pub(crate) fn wait(
-        &self,
-        caller: Caller,
-        timeout: Option<&timespec>,
-        wait: Wait,
-    ) -> Result<()> {
+    pub(crate) fn wait<W: Wait>(&self, caller: Caller, timeout: Option<&timespec>) -> Result<()> {
         let mut event = epoll_event { events: 0, u64: 0 };
-        // SAFETY: room for one event.
-        let sleep = || unsafe { kevent::sleep(self.set.number(), &mut event, 1, timeout, wait) };
         caller.queue.uncount_sleep();
-        let slept = caller.queue.sleep(caller.life, sleep);
+        // SAFETY: room for one event.
+        let slept =
+            unsafe { kevent::sleep::<W>(&caller, self.set.number(), &mut event, 1, timeout) };
         caller.queue.wake();
         slept.map(drop)
     }

@@ -26,6 +26,10 @@ use super::token::Token;
 /// be freed if the waiting thread is cancelled.
 const BATCH: usize = 512;
 
+/// For whom these are enough, they lie in the frame of [`kevent`] itself, which may be a signal handler's
+/// call, on a small stack.
+const FEW: usize = 64;
+
 /// How often a call that shall not wait asks again if what came was for nobody: each such event is
 /// silenced when it has come once or twice.
 const FRUITLESS: u32 = 64;
@@ -38,29 +42,29 @@ pub(crate) struct Caller {
     pub(crate) kq: RawFd,
 }
 
-/// The engine's own [`Wait`].
-///
-/// # Safety
-/// Room for `maxevents` events at `events`.
-///
-/// # Errors
-/// Those of `epoll_pwait2` and `ppoll`.
-pub unsafe fn wait(
-    kq: RawFd,
-    events: *mut libc::epoll_event,
-    maxevents: c_int,
-    timeout: Option<&timespec>,
-) -> Result<usize> {
-    if timeout.is_none() && maxevents > 0 {
+/// The engine's own [`Wait`]: the bare system calls.
+#[derive(Debug)]
+pub struct RawWait;
+
+impl Wait for RawWait {
+    #[inline(always)]
+    unsafe fn wait(
+        kq: RawFd,
+        events: *mut libc::epoll_event,
+        maxevents: c_int,
+        timeout: Option<&timespec>,
+    ) -> Result<usize> {
+        if timeout.is_none() && maxevents > 0 {
+            // SAFETY: the caller's promise.
+            return unsafe { raw::epoll_wait(kq, events, maxevents, -1) };
+        }
         // SAFETY: the caller's promise.
-        return unsafe { raw::epoll_wait(kq, events, maxevents, -1) };
+        unsafe { wait_for(kq, events, maxevents, timeout) }
     }
-    // SAFETY: the caller's promise.
-    unsafe { wait_for(kq, events, maxevents, timeout) }
 }
 
 /// # Safety
-/// As for [`wait()`].
+/// As for [`Wait::wait`].
 #[inline(never)]
 unsafe fn wait_for(
     kq: RawFd,
@@ -91,29 +95,47 @@ unsafe fn wait_for(
     unsafe { raw::epoll_wait(kq, events, maxevents, millis_up(time)) }
 }
 
-/// Waits, by `wait`, so that only a signal handler interrupts: where a completed request might, too,
-/// the sleep is in ppoll(2).
+/// Sleeps in an epoll set of a queue's until it has events or the queue is closed, and so that
+/// only a signal handler interrupts: where a completed request might, too, the sleep is in ppoll(2). Not
+/// at all while something is held back.
 ///
 /// # Safety
-/// As for [`wait()`], and `wait` is sound for that.
-pub(crate) unsafe fn sleep(
+/// As for [`Wait::wait`].
+#[inline(always)]
+pub(crate) unsafe fn sleep<W: Wait>(
+    caller: &Caller,
+    set: RawFd,
+    events: *mut libc::epoll_event,
+    room: c_int,
+    timeout: Option<&timespec>,
+) -> Result<usize> {
+    if !caller.queue.may_sleep(caller.life)? {
+        return Ok(0);
+    }
+    if may_interrupt() {
+        // SAFETY: the caller's promise.
+        return unsafe { sleep_in_ppoll::<W>(set, events, room, timeout) };
+    }
+    // SAFETY: the caller's promise.
+    unsafe { W::wait(set, events, room, timeout) }
+}
+
+/// # Safety
+/// As for [`sleep`].
+#[cold]
+unsafe fn sleep_in_ppoll<W: Wait>(
     kq: RawFd,
     events: *mut libc::epoll_event,
     room: c_int,
     timeout: Option<&timespec>,
-    wait: Wait,
 ) -> Result<usize> {
-    if !may_interrupt() {
-        // SAFETY: the caller's promise.
-        return unsafe { wait(kq, events, room, timeout) };
-    }
     // SAFETY: the caller's promise.
     let n = unsafe { raw::epoll_wait(kq, events, room, 0) }?;
     if n > 0 {
         return Ok(n);
     }
     // SAFETY: as above; with no room it is ppoll.
-    unsafe { wait(kq, events, 0, timeout).and_then(|_| raw::epoll_wait(kq, events, room, 0)) }
+    unsafe { W::wait(kq, events, 0, timeout).and_then(|_| raw::epoll_wait(kq, events, room, 0)) }
 }
 
 /// Milliseconds, rounded up, so that a wait never ends early; capped, so that the caller asks again.
@@ -127,27 +149,30 @@ fn millis_up(t: &timespec) -> c_int {
 ///
 /// # Safety
 /// `changes` holds `nchanges` changes and `events` has room for `nevents`; they may be the same
-/// memory. `wait` is sound for its arguments.
-#[inline]
-pub(crate) unsafe fn kevent(
-    caller: Caller,
+/// memory.
+#[inline(always)]
+pub(crate) unsafe fn kevent<W: Wait>(
+    caller: &Caller,
     changes: *const KEvent,
     nchanges: usize,
     events: *mut KEvent,
     nevents: usize,
     timeout: Option<&timespec>,
-    wait: Wait,
 ) -> Result<usize> {
     // SAFETY: the caller's promise; changes are read ahead of the answers.
     let mut sink = unsafe { Sink::new(events, nevents) };
     if nchanges > 0 {
         // SAFETY: the caller's promise.
-        unsafe { apply(&caller, changes, nchanges, &mut sink) }?;
-        if sink.len() > 0 || nevents == 0 {
+        unsafe { apply(caller, changes, nchanges, &mut sink) }?;
+        if sink.len() > 0 {
             return Ok(sink.len());
         }
     }
-    scan(&caller, &mut sink, timeout, wait)
+    if nevents <= FEW {
+        scan::<W, FEW>(caller, &mut sink, timeout)
+    } else {
+        scan_many::<W>(caller, &mut sink, timeout)
+    }
 }
 
 /// How long a call may wait.
@@ -207,24 +232,30 @@ impl Limit {
     }
 }
 
-/// Runs what cannot block. A panic in it is a bug of ours and ends the process: it must not unwind
-/// into a C program. (Only around the parts that do not block: a thread cancelled while it waits
-/// unwinds too, and must get through.)
+/// Does what cannot block. A panic in it is a bug of ours and ends the process: it must not unwind into a
+/// C program. (Only around the parts that do not block: a thread cancelled while it waits unwinds too, and
+/// must get through.)
 ///
-/// Not catch_unwind: its closure is a function of its own, to which everything is handed through
-/// memory, a fifth of what a wait costs here.
-#[inline(always)]
-pub(crate) fn or_abort<R>(work: impl FnOnce() -> R) -> R {
-    struct Abort;
-    impl Drop for Abort {
-        fn drop(&mut self) {
-            std::process::abort();
-        }
+/// Neither catch_unwind nor a function: their closure is a function of its own, to which everything is
+/// handed through memory, and from which to return after a system call takes long. (So no `?` or `return`
+/// in it.)
+macro_rules! or_abort {
+    ($work:expr) => {{
+        let unwinding = Abort;
+        let done = $work;
+        std::mem::forget(unwinding);
+        done
+    }};
+}
+pub(crate) use or_abort;
+
+/// Ends the process by being dropped.
+pub(crate) struct Abort;
+
+impl Drop for Abort {
+    fn drop(&mut self) {
+        std::process::abort();
     }
-    let unwinding = Abort;
-    let done = work();
-    std::mem::forget(unwinding);
-    done
 }
 
 /// Applies the changes in order. Errors and receipts go into the sink; without room for an error the
@@ -232,35 +263,39 @@ pub(crate) fn or_abort<R>(work: impl FnOnce() -> R) -> R {
 ///
 /// # Safety
 /// As for [`kevent`].
-#[inline(never)]
+#[inline(always)]
 unsafe fn apply(caller: &Caller, changes: *const KEvent, n: usize, sink: &mut Sink) -> Result<()> {
     // SAFETY: the caller's promise.
-    or_abort(|| unsafe { apply_to(*caller, changes, n, sink) })
+    or_abort!(unsafe { apply_to(caller, changes, n, sink) })
 }
 
 #[inline(always)]
 unsafe fn apply_to(
-    caller: Caller,
+    caller: &Caller,
     changes: *const KEvent,
     n: usize,
     sink: &mut Sink,
 ) -> Result<()> {
+    let inner;
     let caller = match caller.queue.rules() {
         Rules::Kqueue => caller,
-        Rules::Epoll => both_rules::make_inner(caller)?,
+        Rules::Epoll => {
+            inner = both_rules::make_inner(*caller)?;
+            &inner
+        }
     };
     let queue = caller.queue;
-    let apply = |knotes: &mut QueueKnotes| {
+    let mut lock = match queue.lock_knotes(caller.life, false) {
+        Ok(lock) => lock,
         // SAFETY: the caller's promise.
-        let done = unsafe { change_all(queue, knotes, changes, n, sink) };
-        queue.note_what_to_see(knotes);
-        done
+        Err(Errno::EDEADLK) => return unsafe { put_down(*caller, changes, n, sink) },
+        Err(errno) => return Err(errno),
     };
-    match queue.with_knotes(caller.life, false, apply) {
-        // SAFETY: the caller's promise.
-        Err(Errno::EDEADLK) => unsafe { put_down(caller, changes, n, sink) },
-        done => done?,
-    }
+    // SAFETY: the caller's promise.
+    let done = unsafe { change_all(queue, lock.knotes(), changes, n, sink) };
+    queue.note_what_to_see(lock.knotes());
+    lock.unlock();
+    done
 }
 
 /// # Safety
@@ -325,9 +360,23 @@ pub(crate) fn apply_later(queue: &Queue, life: u32, change: &KEvent) {
     queue.note_what_to_see(&knotes);
 }
 
-/// Waits until there is something for the sink, or the time is over.
+/// As [`scan`], with room for a batch.
 #[inline(never)]
-fn scan(caller: &Caller, sink: &mut Sink, timeout: Option<&timespec>, wait: Wait) -> Result<usize> {
+fn scan_many<W: Wait>(
+    caller: &Caller,
+    sink: &mut Sink,
+    timeout: Option<&timespec>,
+) -> Result<usize> {
+    scan::<W, BATCH>(caller, sink, timeout)
+}
+
+/// Waits until there is something for the sink, or the time is over.
+#[inline(always)]
+fn scan<W: Wait, const ROOM: usize>(
+    caller: &Caller,
+    sink: &mut Sink,
+    timeout: Option<&timespec>,
+) -> Result<usize> {
     let queue = caller.queue;
     if queue.life() != caller.life {
         return Err(Errno::EBADF);
@@ -343,19 +392,19 @@ fn scan(caller: &Caller, sink: &mut Sink, timeout: Option<&timespec>, wait: Wait
     let mut tally = Tally::Look;
     loop {
         let now = matches!(limit, Limit::Now);
-        let before = match queue.has_nothing_to_see(!now) && sink.room() <= BATCH {
+        let before = match queue.has_nothing_to_see(!now) && sink.room() <= ROOM {
             true => Before::default(),
-            false => or_abort(|| see_to(caller, sink, now, &mut tally))?,
+            false => or_abort!(see_to(caller, sink, now, &mut tally))?,
         };
         if before.is_done {
             count_alone(queue, tally);
             break;
         }
-        let mut events = [const { MaybeUninit::<libc::epoll_event>::uninit() }; BATCH];
-        let room = sink.room().min(BATCH) as c_int;
+        let mut events = [const { MaybeUninit::<libc::epoll_event>::uninit() }; ROOM];
+        let room = sink.room().min(ROOM) as c_int;
         let at = events.as_mut_ptr().cast();
         let begun = Begun::now(queue, before.served);
-        // SAFETY: there is room for BATCH events, and `room` is at most that.
+        // SAFETY: there is room for ROOM events, and `room` is at most that.
         let look = || unsafe { raw::epoll_wait(caller.kq, at, room, 0) };
         // (For a time it sleeps some 50 ns more slowly, though something is ready: that is looked at
         // first where the time is our own.)
@@ -366,8 +415,9 @@ fn scan(caller: &Caller, sink: &mut Sink, timeout: Option<&timespec>, wait: Wait
             if fruitless > 0 {
                 queue.uncount_sleep();
             }
+            let time = if before.soon { limit.soon() } else { limit }.time();
             // SAFETY: as above.
-            waited = unsafe { sleep_until(caller, limit, before.soon, at, room, wait) };
+            waited = unsafe { sleep::<W>(caller, caller.kq, at, room, time.as_ref()) };
         }
         let interrupted = waited == Err(Errno::EINTR);
         if interrupted && queue.has_untold() {
@@ -378,13 +428,13 @@ fn scan(caller: &Caller, sink: &mut Sink, timeout: Option<&timespec>, wait: Wait
         // SAFETY: the kernel has filled the first `n`.
         let events = unsafe { std::slice::from_raw_parts(events.as_ptr().cast(), n) };
         if n > 0 || tally != Tally::Nothing || !before.served {
-            or_abort(|| deliver(caller, begun, tally, events, sink))?;
+            or_abort!(deliver(caller, begun, tally, events, sink))?;
         }
         if sink.len() > 0 {
             break;
         }
         if now && (n == 0 || fruitless == FRUITLESS) {
-            or_abort(|| look_at_own(caller))?; // what that finds is for the next wait
+            or_abort!(look_at_own(caller))?; // what that finds is for the next wait
             break;
         }
         if interrupted {
@@ -446,25 +496,6 @@ fn see_to(caller: &Caller, sink: &mut Sink, now: bool, tally: &mut Tally) -> Res
     let served = sink.len() > had;
     let is_done = sink.room() == 0 || sink.room() > BATCH && take_many(caller, sink, served)? > 0;
     Ok(Before { is_done, served, is_waited_for, soon: unsettled || !looked })
-}
-
-/// Sleeps in the queue until the limit.
-///
-/// # Safety
-/// As for [`wait()`], and `wait` is sound for that.
-#[inline(always)]
-unsafe fn sleep_until(
-    caller: &Caller,
-    limit: Limit,
-    soon: bool,
-    events: *mut libc::epoll_event,
-    room: c_int,
-    wait: Wait,
-) -> Result<usize> {
-    let time = if soon { limit.soon() } else { limit }.time();
-    // SAFETY: the caller's promise.
-    let sleep = || unsafe { sleep(caller.kq, events, room, time.as_ref(), wait) };
-    caller.queue.sleep(caller.life, sleep)
 }
 
 /// Before a sleep, and after a look that found nothing: makes anew what the program has closed of our
@@ -573,32 +604,34 @@ fn deliver(
         };
     }
     let had = sink.len();
-    queue.with_knotes(caller.life, tally == Tally::Sleep, |knotes| {
-        let mut aside = Aside { soft: events.is_empty(), strays: 0 };
-        // Since they were fetched, another thread has changed what the kernel was not told of.
-        let stale = knotes.descriptors.unsent != begun.unsent;
-        // Each of the events to come gets its place: an edge is told only once.
-        let mut ahead = events.len();
-        for event in events {
-            ahead -= 1;
-            let Some((fd, token)) = Token::of_descriptor(event.u64) else {
-                knotes.hear(event.u64, sink, ahead, &mut aside, (begun.strays, &queue.strays));
-                continue;
-            };
-            let who = (fd, token, 0);
-            let bits = if stale { event.events & poll_now(fd) } else { event.events };
-            if !knotes.descriptors.dispatch(who, bits, sink, ahead)
-                && knotes.strays.note(who, begun.strays, &queue.strays)
-            {
-                aside.strays |= 1;
-            }
+    let mut lock = queue.lock_knotes(caller.life, tally == Tally::Sleep)?;
+    let knotes = lock.knotes();
+    let mut aside = Aside { soft: events.is_empty(), strays: 0 };
+    // Since they were fetched, another thread has changed what the kernel was not told of.
+    let stale = knotes.descriptors.unsent != begun.unsent;
+    // Each of the events to come gets its place: an edge is told only once.
+    let mut ahead = events.len();
+    for event in events {
+        ahead -= 1;
+        let Some((fd, token)) = Token::of_descriptor(event.u64) else {
+            knotes.hear(event.u64, sink, ahead, &mut aside, (begun.strays, &queue.strays));
+            continue;
+        };
+        let who = (fd, token, 0);
+        let bits = if stale { event.events & poll_now(fd) } else { event.events };
+        if !knotes.descriptors.dispatch(who, bits, sink, ahead)
+            && knotes.strays.note(who, begun.strays, &queue.strays)
+        {
+            aside.strays |= 1;
         }
-        if aside.is_any() || knotes.soft.has_forced() {
-            knotes.see_to(aside, begun.served, queue, sink);
-        }
-        count_locked(&queue.counters.waits, u64::from(tally == Tally::Look));
-        count_locked(&queue.counters.events, (sink.len() - had) as u64);
-    })
+    }
+    if aside.is_any() || knotes.soft.has_forced() {
+        knotes.see_to(aside, begun.served, queue, sink);
+    }
+    count_locked(&queue.counters.waits, u64::from(tally == Tally::Look));
+    count_locked(&queue.counters.events, (sink.len() - had) as u64);
+    lock.unlock();
+    Ok(())
 }
 
 /// What the kernel's events lead to when all were handed out.
@@ -623,6 +656,7 @@ impl QueueKnotes {
     }
 
     /// Applies one change.
+    #[inline(always)]
     fn change(&mut self, change: &KEvent) -> Result<()> {
         const BOTH: u16 = EvFlags::EV_ENABLE.union(EvFlags::EV_DISABLE).bits();
         if change.flags & BOTH == BOTH {
@@ -659,6 +693,7 @@ impl QueueKnotes {
     }
 
     /// READ, WRITE, EXCEPT: epoll's, or for files that epoll does not take (EPERM), ours.
+    #[inline(always)]
     fn change_descriptor(&mut self, filter: EventFilter, change: &KEvent) -> Result<()> {
         if self.soft.has_of_descriptors() && self.soft.holds((filter, change.ident)) {
             return self.soft.change(filter, change);

@@ -93,7 +93,17 @@ impl Knote {
         knote
     }
 
-    /// Is what the change asks for; a ghost's registration serves it.
+    /// Whether a ghost's registration serves for what the change adds.
+    #[inline]
+    pub(crate) fn serves(&self, change: &KEvent) -> bool {
+        const KIND: u16 =
+            EvFlags::EV_ADD.union(EvFlags::EV_DELETE).union(EvFlags::EV_WAKEONE).bits();
+        change.flags & KIND == EvFlags::EV_ADD.bits()
+            && !self.is_exclusive()
+            && self.is_edge() == (change.flags & EvFlags::EV_CLEAR.bits() != 0)
+    }
+
+    /// Is what the change asks for.
     pub(crate) fn begin(&mut self, change: &KEvent) {
         const ORDERS: EvFlags = EvFlags::EV_ADD
             .union(EvFlags::EV_DELETE)
@@ -107,6 +117,27 @@ impl Knote {
         self.fflags = change.fflags;
         self.flags = change.flags & !ORDERS.bits();
         self.state = if disabled { State::Disabled } else { State::Enabled };
+    }
+
+    /// Takes a change that does not add it. True: it reports from now on, or does not any more.
+    #[inline(always)]
+    pub(crate) fn amend(&mut self, change: &KEvent) -> bool {
+        let has = |flag: EvFlags| change.flags & flag.bits() != 0;
+        self.fflags = change.fflags;
+        self.data = change.data;
+        if !has(EvFlags::EV_KEEPUDATA) {
+            self.udata = change.udata;
+        }
+        let was = self.state;
+        if has(EvFlags::EV_ENABLE) {
+            self.state = State::Enabled;
+        } else if has(EvFlags::EV_DISABLE) {
+            self.state = State::Disabled;
+        }
+        if has(EvFlags::EV_FORCEONESHOT) {
+            self.flags |= (EvFlags::EV_ONESHOT | EvFlags::EV_FORCEONESHOT).bits();
+        }
+        was != self.state
     }
 
     pub(crate) fn has(&self, flag: EvFlags) -> bool {
@@ -124,6 +155,16 @@ impl Knote {
     pub(crate) fn wants_no_data(&self) -> bool {
         const BOTH: FilterFlag = FilterFlag::NOTE_NODATA.union(FilterFlag::NOTE_LOWAT);
         self.fflags & BOTH.bits() == FilterFlag::NOTE_NODATA.bits()
+    }
+
+    /// Whether it reports how much there is to read, and nothing else has to be asked for.
+    #[inline]
+    pub(crate) fn wants_amount_only(&self) -> bool {
+        const MORE: FilterFlag = FilterFlag::NOTE_NODATA.union(FilterFlag::NOTE_LOWAT);
+        self.filter == EventFilter::EVFILT_READ
+            && self.kind != Kind::Unknown
+            && self.fflags & MORE.bits() == 0
+            && !self.has(LOOK_AGAIN)
     }
 
     /// Is to be reported whatever its condition.
@@ -157,11 +198,29 @@ impl Knote {
         self.filter == EventFilter::EVFILT_WRITE && self.has_low_water()
     }
 
+    /// Whether its registration, which is its alone, may stay as it is when it has reported for once.
+    #[inline]
+    pub(crate) fn rests(&self, lasting: bool) -> bool {
+        self.armed & ONCE != 0 || lasting && self.state == State::Disabled && !self.is_alone()
+    }
+
     /// Whether the kernel is to disarm its registration, if it is the only one that reports there.
     fn is_disarmed_once(&self, lasting: bool) -> bool {
         self.has(EvFlags::EV_ONESHOT | EvFlags::EV_DISPATCH)
             && !self.is_exclusive()
             && !(lasting && !self.is_alone() && !self.has(EvFlags::EV_ONESHOT))
+    }
+
+    /// The registration of its lane, in which no other knote is.
+    #[inline(always)]
+    fn registration(&self, lasting: bool) -> Registration {
+        let want = match self.state == State::Enabled {
+            true if self.is_disarmed_once(lasting) => self.interest() | ONCE,
+            true => self.interest(),
+            false => 0,
+        };
+        let (have, token, edge) = (self.armed, self.token, self.is_edge());
+        Registration { have, want, token, edge, other: None }
     }
 
     pub(crate) fn next_mut(&mut self) -> Option<&mut Self> {
@@ -250,7 +309,16 @@ impl Knotes {
     }
 
     /// A lane's registration. `lasting`: a level EV_DISPATCH knote stays armed when it has reported.
+    #[inline(always)]
     pub(crate) fn registration(&self, lane: u8, lasting: bool) -> Registration {
+        match self.0.as_deref() {
+            Some(only) if only.next.is_none() && only.lane == lane => only.registration(lasting),
+            _ => self.registration_of_some(lane, lasting),
+        }
+    }
+
+    #[inline(never)]
+    fn registration_of_some(&self, lane: u8, lasting: bool) -> Registration {
         let (mut found, mut enabled, mut once) = (Registration::default(), 0, false);
         for knote in self.iter() {
             if knote.lane != lane {

@@ -53,6 +53,7 @@ impl Lanes {
     }
 
     /// The descriptor of a lane that has registrations.
+    #[inline]
     pub(crate) fn set(&self, lane: u8) -> RawFd {
         match lane {
             0 => self.kq,
@@ -119,6 +120,7 @@ impl Lanes {
     }
 
     /// Changes a registration; arms it anew. ENOENT and EBADF: the number was closed.
+    #[inline(always)]
     pub(crate) fn modify(
         &self,
         lane: u8,

@@ -121,9 +121,11 @@ impl QueueKnotes {
     }
 }
 
-/// The knotes of an open queue, locked.
+/// The knotes of an open queue, locked until [`unlock`](Self::unlock), and not by being dropped: so
+/// nothing has to be dropped on the way out of a panic, and all of it can lie in registers.
 #[derive(Debug)]
-pub(crate) struct Locked<'a> {
+#[must_use]
+pub(crate) struct Lock<'a> {
     guard: ManuallyDrop<MutexGuard<'a, Option<Box<QueueKnotes>>>>,
     /// What the guard guards.
     knotes: NonNull<QueueKnotes>,
@@ -131,26 +133,30 @@ pub(crate) struct Locked<'a> {
     inside: Inside,
 }
 
-impl Locked<'_> {
-    /// # Safety
-    /// It is not used again.
+impl Lock<'_> {
     #[inline(always)]
-    unsafe fn unlock(&mut self) {
-        let count = self.count() as u64;
-        self.queue.counters.knotes.store(count, Ordering::Relaxed);
-        if self.queue.held.is_private() {
-            self.publish();
-        }
-        // SAFETY: the caller's promise.
-        unsafe { ManuallyDrop::drop(&mut self.guard) };
+    pub(crate) fn knotes(&mut self) -> &mut QueueKnotes {
+        // SAFETY: `Queue::guarded` has it from the guard, which is not used for anything else.
+        unsafe { self.knotes.as_mut() }
+    }
+
+    #[inline(always)]
+    pub(crate) fn unlock(mut self) {
+        let queue = self.queue;
+        queue.before_unlock(self.knotes());
+        drop(ManuallyDrop::into_inner(self.guard));
         closes::leave(&self.inside);
     }
 }
 
+/// A [`Lock`] that is unlocked by being dropped.
+#[derive(Debug)]
+pub(crate) struct Locked<'a>(ManuallyDrop<Lock<'a>>);
+
 impl Drop for Locked<'_> {
     fn drop(&mut self) {
         // SAFETY: nobody can use it after this.
-        unsafe { self.unlock() };
+        unsafe { ManuallyDrop::take(&mut self.0) }.unlock();
     }
 }
 
@@ -159,16 +165,15 @@ impl Deref for Locked<'_> {
 
     #[inline(always)]
     fn deref(&self) -> &QueueKnotes {
-        // SAFETY: `Queue::guarded` has it from the guard, which is not used for anything else.
-        unsafe { self.knotes.as_ref() }
+        // SAFETY: as in `Lock::knotes`.
+        unsafe { self.0.knotes.as_ref() }
     }
 }
 
 impl DerefMut for Locked<'_> {
     #[inline(always)]
     fn deref_mut(&mut self) -> &mut QueueKnotes {
-        // SAFETY: as above.
-        unsafe { self.knotes.as_mut() }
+        self.0.knotes()
     }
 }
 
@@ -219,53 +224,68 @@ impl Queue {
     #[inline(always)]
     pub(crate) fn knotes(&self, life: u32) -> Result<Locked<'_>> {
         let inside = closes::enter();
-        if inside.was { Err(Errno::EDEADLK) } else { self.knotes_inside(life, inside, false) }
+        if inside.was { Err(Errno::EDEADLK) } else { self.knotes_inside(life, inside) }
     }
 
-    /// Works on the [`knotes`](Self::knotes); `wakes`: this thread has slept in the queue, which is over,
-    /// whatever this returns. If the work panics they stay
-    /// locked, so the process must end. (So nothing has to be dropped on the way, and what is locked can
-    /// lie in registers.)
+    /// The [`knotes`](Self::knotes); `wakes`: this thread has slept in the queue, which is over, whatever
+    /// this returns. A panic before they are unlocked leaves them locked, so the process must end then.
     ///
     /// # Errors
     /// As there.
     #[inline(always)]
-    pub(crate) fn with_knotes<R>(
-        &self,
-        life: u32,
-        wakes: bool,
-        work: impl FnOnce(&mut QueueKnotes) -> R,
-    ) -> Result<R> {
+    pub(crate) fn lock_knotes(&self, life: u32, wakes: bool) -> Result<Lock<'_>> {
         let inside = closes::enter();
         if inside.was {
             return Err(Errno::EDEADLK);
         }
-        let mut locked = ManuallyDrop::new(self.knotes_inside(life, inside, wakes)?);
-        let done = work(&mut locked);
-        // SAFETY: it is neither used again nor dropped.
-        unsafe { locked.unlock() };
-        Ok(done)
-    }
-
-    /// As [`knotes`](Self::knotes), for a thread that counts as in a queue, but has none locked.
-    pub(crate) fn knotes_anyway(&self, life: u32) -> Result<Locked<'_>> {
-        self.knotes_inside(life, closes::enter(), false)
-    }
-
-    #[inline(always)]
-    fn knotes_inside(&self, life: u32, inside: Inside, wakes: bool) -> Result<Locked<'_>> {
         let guard = self.lock();
         if wakes {
             self.handshake.wake();
         }
-        let mut locked = self.guarded(guard, inside).ok_or(Errno::EBADF)?;
+        self.of_life(life, guard, inside)
+    }
+
+    /// What is locked may be told the kernel later, if nobody sleeps, or not.
+    #[inline(always)]
+    fn hold_if_private(&self, knotes: &mut QueueKnotes) {
+        if self.held.is_private() {
+            knotes.hold(!self.handshake.has_sleepers());
+        }
+    }
+
+    /// What others are to know of the knotes.
+    #[inline(always)]
+    fn before_unlock(&self, knotes: &mut QueueKnotes) {
+        self.counters.knotes.store(knotes.count() as u64, Ordering::Relaxed);
+        if self.held.is_private() {
+            self.publish(knotes);
+        }
+    }
+
+    /// As [`knotes`](Self::knotes), for a thread that counts as in a queue, but has none locked.
+    pub(crate) fn knotes_anyway(&self, life: u32) -> Result<Locked<'_>> {
+        self.knotes_inside(life, closes::enter())
+    }
+
+    fn knotes_inside(&self, life: u32, inside: Inside) -> Result<Locked<'_>> {
+        self.of_life(life, self.lock(), inside).map(|lock| Locked(ManuallyDrop::new(lock)))
+    }
+
+    /// What a thread has locked, if the queue is in that life.
+    #[inline(always)]
+    fn of_life<'a>(
+        &'a self,
+        life: u32,
+        guard: MutexGuard<'a, Option<Box<QueueKnotes>>>,
+        inside: Inside,
+    ) -> Result<Lock<'a>> {
+        let mut lock = self.guarded(guard, inside).ok_or(Errno::EBADF)?;
         if self.life() != life {
+            lock.unlock();
             return Err(Errno::EBADF);
         }
-        if self.held.is_private() {
-            locked.hold(!self.handshake.has_sleepers());
-        }
-        Ok(locked)
+        self.hold_if_private(lock.knotes());
+        Ok(lock)
     }
 
     /// The knotes, if the queue has any and nobody holds them just now.
@@ -279,7 +299,7 @@ impl Queue {
                 return None;
             }
         };
-        self.guarded(guard, inside)
+        self.guarded(guard, inside).map(|lock| Locked(ManuallyDrop::new(lock)))
     }
 
     fn lock(&self) -> MutexGuard<'_, Option<Box<QueueKnotes>>> {
@@ -293,27 +313,25 @@ impl Queue {
         &'a self,
         mut guard: MutexGuard<'a, Option<Box<QueueKnotes>>>,
         inside: Inside,
-    ) -> Option<Locked<'a>> {
+    ) -> Option<Lock<'a>> {
         let Some(knotes) = guard.as_deref_mut() else {
             drop(guard);
             closes::leave(&inside);
             return None;
         };
         let knotes = NonNull::from(knotes);
-        Some(Locked { guard: ManuallyDrop::new(guard), knotes, queue: self, inside })
+        Some(Lock { guard: ManuallyDrop::new(guard), knotes, queue: self, inside })
     }
 
-    /// Runs a wait that may sleep, unless the queue was closed since the caller knew it: from here on
-    /// closing it wakes the caller. Nor does it wait while something is held back. It counts as a wait,
-    /// and until it has [woken](Self::wake) as a sleeper.
+    /// Declares that this thread is about to sleep: from here on closing the queue wakes it. It counts as
+    /// a wait, and until it has [woken](Self::wake) as a sleeper. False: something is held back, so it
+    /// must not sleep.
+    ///
+    /// # Errors
+    /// `EBADF`: the queue was closed since the caller knew it.
     #[inline(always)]
-    pub(crate) fn sleep<R: Default>(
-        &self,
-        life: u32,
-        wait: impl FnOnce() -> Result<R>,
-    ) -> Result<R> {
-        let wait = || if self.held.is_any() { Ok(R::default()) } else { wait() };
-        self.handshake.sleep(life, wait).unwrap_or(Err(Errno::EBADF))
+    pub(crate) fn may_sleep(&self, life: u32) -> Result<bool> {
+        if self.handshake.may_sleep(life) { Ok(!self.held.is_any()) } else { Err(Errno::EBADF) }
     }
 
     /// A sleep after which the knotes are not looked at is over.

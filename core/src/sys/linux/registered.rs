@@ -82,6 +82,7 @@ impl Registered {
         }
     }
 
+    #[inline(always)]
     fn control(&self, set: RawFd, op: i32) -> Result<()> {
         control(set, op, self.own, &event(self.events, self.token, self.own))
     }
@@ -112,6 +113,7 @@ impl Registered {
     ///
     /// # Errors
     /// As for [`check`](Self::check).
+    #[inline(always)]
     pub(crate) fn listen(&mut self, set: RawFd, events: i32) -> Result<()> {
         self.events = events as u32;
         self.control(set, EPOLL_CTL_MOD)
@@ -170,6 +172,7 @@ pub(crate) fn event(events: u32, token: Token, own: Own) -> epoll_event {
 ///
 /// # Errors
 /// `EBADF`, `ENOENT`, `EPERM`: the program has closed it.
+#[inline(always)]
 pub(crate) fn control(set: RawFd, op: i32, own: Own, event: &epoll_event) -> Result<()> {
     if !own.is_last() {
         return Err(Errno::ENOENT);

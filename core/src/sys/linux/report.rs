@@ -27,9 +27,15 @@ const RDHUP: u32 = libc::EPOLLRDHUP as u32;
 /// Whether the bits mean something to the knote, and what.
 #[inline(always)]
 pub(crate) fn report(knote: &mut Knote, fd: RawFd, bits: u32) -> Option<Report> {
-    // The common case first: nothing is known but the bits, and nothing else is wanted.
-    if knote.wants_bits_only() && bits & (RDHUP | HUP | ERR) == 0 {
-        return concerns(knote.filter, bits).then_some(Report::default());
+    // The common cases first: nothing is known but the bits, and nothing else is wanted, or how much
+    // there is to read.
+    if bits & (RDHUP | HUP | ERR) == 0 {
+        if knote.wants_bits_only() {
+            return concerns(knote.filter, bits).then_some(Report::default());
+        }
+        if knote.wants_amount_only() && bits & IN != 0 {
+            return Some(Report { data: data::readable(fd, knote.kind), ..Report::default() });
+        }
     }
     report_fully(knote, fd, bits)
 }

@@ -209,6 +209,7 @@ impl Soft {
     }
 
     /// Applies one change.
+    #[inline(never)]
     pub(crate) fn change(&mut self, filter: EventFilter, change: &KEvent) -> Result<()> {
         let key = (filter, change.ident);
         let has = |flag: EvFlags| change.flags & flag.bits() != 0;
@@ -354,6 +355,7 @@ impl Soft {
     }
 
     /// Makes the queue's descriptor ready if, and only if, somebody stands in the line.
+    #[inline(always)]
     pub(crate) fn announce(&mut self) {
         if self.shared.signals.take_unlooked() {
             self.collect_signals();

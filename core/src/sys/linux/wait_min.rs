@@ -34,9 +34,9 @@ const NOW: timespec = timespec { tv_sec: 0, tv_nsec: 0 };
 ///
 /// # Safety
 /// `changes` holds `nchanges` changes, and `events` has room for `nevents`; they may be the same
-/// memory. `wait` is sound for its arguments.
+/// memory.
 #[allow(clippy::too_many_arguments, reason = "those of the C function")]
-pub(crate) unsafe fn kevent_min(
+pub(crate) unsafe fn kevent_min<W: Wait>(
     caller: Caller,
     changes: *const KEvent,
     nchanges: usize,
@@ -45,7 +45,6 @@ pub(crate) unsafe fn kevent_min(
     min: usize,
     timeout: Option<&timespec>,
     flags: WaitFlags,
-    wait: Wait,
 ) -> Result<usize> {
     if min > nevents || !WaitFlags::all().contains(flags) {
         return Err(Errno::EINVAL);
@@ -65,7 +64,7 @@ pub(crate) unsafe fn kevent_min(
     };
     // SAFETY: the caller's promise.
     let n = unsafe {
-        kevent::kevent(caller, changes, nchanges, events, nevents, first.as_ref(), wait)?
+        kevent::kevent::<W>(&caller, changes, nchanges, events, nevents, first.as_ref())?
     };
     if at_once || n >= min {
         return Ok(n);
@@ -74,9 +73,9 @@ pub(crate) unsafe fn kevent_min(
     if (0..n).any(|at| unsafe { read(events, at) }.flags & EvFlags::EV_ERROR.bits() != 0) {
         return Ok(n); // answers to the changes
     }
-    let mut gathered = Gathered { caller, events, nevents, kept: 0, there: n, gate: None, wait };
+    let mut gathered = Gathered { caller, events, nevents, kept: 0, there: n, gate: None };
     gathered.sort();
-    let done = gathered.gather(min, &until);
+    let done = gathered.gather::<W>(min, &until);
     if let Some(gate) = gathered.gate {
         gate.close();
     }
@@ -123,18 +122,17 @@ struct Gathered {
     /// So many there are; those after the first `kept` held at the last look.
     there: usize,
     gate: Option<Gate>,
-    wait: Wait,
 }
 
 impl Gathered {
-    fn gather(&mut self, min: usize, until: &Until) -> Result<usize> {
+    fn gather<W: Wait>(&mut self, min: usize, until: &Until) -> Result<usize> {
         let mut fruitless = 0;
         while self.there < min && !until.is_over() {
             let before = self.there;
             // Where nothing that was taken comes again, the queue itself tells of what is new.
             let done = match self.kept == before {
-                true => self.look(until.left()),
-                false => self.rest(until, fruitless).and_then(|()| self.look(Some(NOW))),
+                true => self.look::<W>(until.left()),
+                false => self.rest::<W>(until, fruitless).and_then(|()| self.look::<W>(Some(NOW))),
             };
             match (done, self.there) {
                 (Err(errno), 0) => return Err(errno),
@@ -147,7 +145,7 @@ impl Gathered {
     }
 
     /// Sleeps until there may be more than there was.
-    fn rest(&mut self, until: &Until, fruitless: u32) -> Result<()> {
+    fn rest<W: Wait>(&mut self, until: &Until, fruitless: u32) -> Result<()> {
         if let Some(old) = self.gate.filter(|gate| !gate.is_current(self.caller)) {
             old.close();
             self.gate = None;
@@ -159,7 +157,7 @@ impl Gathered {
             Some(gate) if fruitless <= FRUITLESS => {
                 let untold = self.caller.queue.has_untold();
                 let time = if untold { Some(until.at_most(UNTOLD)) } else { until.left() };
-                gate.wait(self.caller, time.as_ref(), self.wait)
+                gate.wait::<W>(self.caller, time.as_ref())
             }
             _ => {
                 let mut pace = until.at_most(PACE);
@@ -171,12 +169,12 @@ impl Gathered {
     }
 
     /// Takes what is ready, in the place of what comes again.
-    fn look(&mut self, timeout: Option<timespec>) -> Result<()> {
+    fn look<W: Wait>(&mut self, timeout: Option<timespec>) -> Result<()> {
         // SAFETY: within the caller's eventlist.
         let n = unsafe {
             let (at, room) = (self.events.add(self.kept), self.nevents - self.kept);
             let (none, timeout) = (std::ptr::null(), timeout.as_ref());
-            kevent::kevent(self.caller, none, 0, at, room, timeout, self.wait)
+            kevent::kevent::<W>(&self.caller, none, 0, at, room, timeout)
         };
         self.there = self.kept + *n.as_ref().unwrap_or(&0);
         self.sort();

@@ -26,8 +26,8 @@ pub(super) fn add_and_wait_in_one_call(fx: &mut Fixture) {
     // SAFETY: one list of two, for changes and events.
     let n = unsafe {
         use std::os::fd::AsRawFd;
-        let (kq, wait) = (fx.kq.as_raw_fd(), kq_core::abi::wait);
-        kq_core::abi::kevent(kq, at, 2, at, 2, std::ptr::null(), wait)
+        let kq = fx.kq.as_raw_fd();
+        kq_core::abi::kevent::<kq_core::abi::RawWait>(kq, at, 2, at, 2, std::ptr::null())
     };
     assert_eq!(n, Ok(1));
     fx.check(&list[0]);

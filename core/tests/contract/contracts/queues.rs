@@ -153,7 +153,7 @@ fn kevent(kq: RawFd, changes: &[KEvent], events: &mut [KEvent]) -> Result<usize,
     let (n, room) = (changes.len() as i32, events.len() as i32);
     let now = NOW.unwrap();
     // SAFETY: two slices.
-    unsafe { abi::kevent(kq, changes.as_ptr(), n, events.as_mut_ptr(), room, &now, abi::wait) }
+    unsafe { abi::kevent::<abi::RawWait>(kq, changes.as_ptr(), n, events.as_mut_ptr(), room, &now) }
 }
 
 /// As the hooks of the C libraries close.

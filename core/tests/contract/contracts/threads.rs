@@ -151,7 +151,7 @@ pub(super) fn disable_races_with_waiters(fx: &mut Fixture) {
 fn wait_at(kq: RawFd) -> Result<usize, Errno> {
     let (mut event, timeout) = (blank(), LONG.unwrap());
     // SAFETY: no changes, room for one event.
-    unsafe { abi::kevent(kq, std::ptr::null(), 0, &mut event, 1, &timeout, abi::wait) }
+    unsafe { abi::kevent::<abi::RawWait>(kq, std::ptr::null(), 0, &mut event, 1, &timeout) }
 }
 
 pub(super) fn close_wakes_waiters(fx: &mut Fixture) {
@@ -159,7 +159,7 @@ pub(super) fn close_wakes_waiters(fx: &mut Fixture) {
     let change = fx.change(ADD, 1);
     // SAFETY: one change, no events.
     let added = unsafe {
-        abi::kevent(kq, &change, 1, std::ptr::null_mut(), 0, std::ptr::null(), abi::wait)
+        abi::kevent::<abi::RawWait>(kq, &change, 1, std::ptr::null_mut(), 0, std::ptr::null())
     };
     assert_eq!(added, Ok(0));
     scope(|threads| {

@@ -37,7 +37,7 @@ fn nobody_sleeps_on_in_a_closed_queue() {
         // Sleeps for ever unless it is woken: a deadlock, which loom finds.
         let sleeper = thread::spawn({
             let queue = Arc::clone(&queue);
-            move || queue.0.sleep(life, || queue.1.wait()).is_some()
+            move || queue.0.may_sleep(life).then(|| queue.1.wait()).is_some()
         });
         if queue.0.close() {
             queue.1.sound();
@@ -55,12 +55,12 @@ fn a_sleeper_is_not_missed_for_another_that_wakes() {
         let life = queue.0.life();
         let sleeper = thread::spawn({
             let queue = Arc::clone(&queue);
-            move || queue.0.sleep(life, || queue.1.wait()).is_some()
+            move || queue.0.may_sleep(life).then(|| queue.1.wait()).is_some()
         });
         let other = thread::spawn({
             let queue = Arc::clone(&queue);
             move || {
-                let _ = queue.0.sleep(life, || ());
+                let _ = queue.0.may_sleep(life);
                 let _lock = queue.2.lock().unwrap();
                 queue.0.wake();
             }
@@ -81,7 +81,7 @@ fn who_has_woken_is_no_sleeper() {
         let threads = [(); 2].map(|()| {
             let queue = Arc::clone(&queue);
             thread::spawn(move || {
-                let _ = queue.0.sleep(life, || ());
+                let _ = queue.0.may_sleep(life);
                 let _lock = queue.1.lock().unwrap();
                 queue.0.wake();
             })
@@ -107,7 +107,7 @@ fn what_is_held_back_is_seen_before_a_sleep_or_sent() {
                         queue.1.wait()
                     }
                 };
-                queue.0.sleep(life, wait)
+                queue.0.may_sleep(life).then(wait)
             }
         });
         queue.2.store(true, Ordering::SeqCst);

@@ -148,16 +148,17 @@ mod tests {
     /// A handler that has interrupted its thread in some queue closes one that others sleep in.
     #[test]
     fn a_queue_that_is_closed_in_a_handler_wakes_who_sleeps_in_it() {
-        use crate::sys::linux::{abi, kevent, raw};
+        use crate::sys::linux::kevent::RawWait;
+        use crate::sys::linux::{abi, raw};
         // At a number that no other test gets when it is closed.
         let made = raw::epoll_create1(libc::EPOLL_CLOEXEC).unwrap();
         let kq = raw::fcntl(made, libc::F_DUPFD_CLOEXEC, 850).unwrap();
         raw::close(made).unwrap();
         super::super::open(kq, Rules::Kqueue, false).unwrap();
         let sleeper = crate::test_support::threads::start(move || {
-            let (mut event, wait) = (KEvent::default(), kevent::wait);
+            let (mut event, none) = (KEvent::default(), std::ptr::null());
             // SAFETY: no change, room for one event, and no time.
-            unsafe { abi::kevent(kq, std::ptr::null(), 0, &mut event, 1, std::ptr::null(), wait) }
+            unsafe { abi::kevent::<RawWait>(kq, none, 0, &mut event, 1, std::ptr::null()) }
         });
         assert!(sleeper.wait_until_asleep());
         let inside = enter();

@@ -56,13 +56,13 @@ impl Handshake {
         self.sleeps.load(Ordering::Relaxed)
     }
 
-    /// Runs a wait that may sleep; None where the life is over. In any case [`wake`](Self::wake) is to
-    /// follow.
-    #[inline]
-    pub(crate) fn sleep<R>(&self, life: u32, wait: impl FnOnce() -> R) -> Option<R> {
+    /// Declares that this thread is about to sleep. False: the life is over, so it must not. In any case
+    /// [`wake`](Self::wake) is to follow.
+    #[inline(always)]
+    pub(crate) fn may_sleep(&self, life: u32) -> bool {
         self.sleeps.fetch_add(1, Ordering::SeqCst);
         in_order();
-        (self.life.load(Ordering::SeqCst) == life).then(wait)
+        self.life.load(Ordering::SeqCst) == life
     }
 
     /// A sleep is over. Beneath the queue's lock.

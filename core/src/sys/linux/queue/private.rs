@@ -21,7 +21,7 @@
 //! the other. Who sleeps already has everything sent at once, as in any queue.
 
 use super::sync::{AtomicBool, AtomicU32, Ordering};
-use super::{Locked, QueueKnotes};
+use super::{Queue, QueueKnotes};
 use crate::sys::linux::sink::Sink;
 
 /// What a private queue tells those who are about to wait.
@@ -67,17 +67,16 @@ impl Held {
     }
 }
 
-impl Locked<'_> {
+impl Queue {
     /// Before the queue is unlocked: says what is held back, or sends it if somebody sleeps.
-    pub(super) fn publish(&mut self) {
-        let (queue, knotes) = (self.queue, &mut **self);
-        let held = &queue.held;
+    pub(super) fn publish(&self, knotes: &mut QueueKnotes) {
+        let held = &self.held;
         held.changes.store(knotes.descriptors.unsent, Ordering::Release);
         let any = knotes.soft.is_unannounced();
         if any != held.any.load(Ordering::Relaxed) {
             held.any.store(any, Ordering::SeqCst);
         }
-        if any && queue.handshake.has_sleepers() {
+        if any && self.handshake.has_sleepers() {
             knotes.hold(false);
             knotes.soft.announce();
             held.any.store(false, Ordering::SeqCst);

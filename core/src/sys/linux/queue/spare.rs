@@ -29,7 +29,7 @@ mod tests {
     use super::super::NEWEST;
     use super::*;
     use crate::KEvent;
-    use crate::sys::linux::{abi, kevent, queue::closes, raw};
+    use crate::sys::linux::{abi, kevent::RawWait, queue::closes, raw};
 
     fn objects() -> usize {
         // SAFETY: the list holds leaked queues only; `older` was set before its queue was published.
@@ -60,8 +60,7 @@ mod tests {
             let used = |kq| {
                 let (at, none) = (&raw const change, std::ptr::null_mut());
                 // SAFETY: one change, and room for no event.
-                let done =
-                    unsafe { abi::kevent(kq, at, 1, none, 0, std::ptr::null(), kevent::wait) };
+                let done = unsafe { abi::kevent::<RawWait>(kq, at, 1, none, 0, std::ptr::null()) };
                 assert_eq!(done, Ok(0));
             };
             used(kq);
