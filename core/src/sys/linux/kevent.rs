@@ -409,8 +409,11 @@ fn scan<W: Wait, const ROOM: usize>(
         // (For a time it sleeps some 50 ns more slowly, though something is ready: that is looked at
         // first where the time is our own.)
         let looks = now || before.is_waited_for;
-        let mut waited = if looks || before.soon { look() } else { Ok(0) };
+        let mut waited = if looks || before.soon || before.unlooked { look() } else { Ok(0) };
         if !looks && waited == Ok(0) {
+            if before.unlooked {
+                or_abort!(look_at_few(caller))?;
+            }
             tally = Tally::Sleep;
             if fruitless > 0 {
                 queue.uncount_sleep();
@@ -480,6 +483,8 @@ struct Before {
     served: bool,
     /// Somebody stands in the line: the wait must not sleep.
     is_waited_for: bool,
+    /// It must not sleep before it has looked at its own descriptors.
+    unlooked: bool,
     /// It must not sleep for long: something has to be looked at again.
     soon: bool,
 }
@@ -488,20 +493,20 @@ struct Before {
 #[cold]
 fn see_to(caller: &Caller, sink: &mut Sink, now: bool, tally: &mut Tally) -> Result<Before> {
     let queue = caller.queue;
-    let looked = now || look_at_own(caller)?;
+    let unlooked = !now && !look_at_own(caller)?;
     // Another thread may add such a knote while we wait.
     let unsettled = queue.has_untold() && examine(caller)?;
     let had = sink.len();
     let is_waited_for = queue.held.is_any() && see_to_held(caller, sink, tally)?;
     let served = sink.len() > had;
     let is_done = sink.room() == 0 || sink.room() > BATCH && take_many(caller, sink, served)? > 0;
-    Ok(Before { is_done, served, is_waited_for, soon: unsettled || !looked })
+    let soon = unsettled || unlooked && queue.has_processes();
+    Ok(Before { is_done, served, is_waited_for, unlooked, soon })
 }
 
 /// Before a sleep, and after a look that found nothing: makes anew what the program has closed of our
 /// own, for some programs close every number that they find. Not more often than 100 times a second:
-/// false says that it is not time yet, so that nobody is to sleep for longer than that. (Who sleeps
-/// already is not woken: nobody tells.)
+/// false says that it is not time yet. (Who sleeps already is not woken: nobody tells.)
 fn look_at_own(caller: &Caller) -> Result<bool> {
     let queue = caller.queue;
     if !queue.has_own() {
@@ -514,6 +519,17 @@ fn look_at_own(caller: &Caller) -> Result<bool> {
         knotes.soft.mend();
     }
     Ok(due)
+}
+
+/// Before a sleep, where it is not time yet: looks at what there are few of, which is soon done. (Of the
+/// processes' descriptors there may be many. While there are any, nobody is to sleep for longer than until
+/// it is time: of a sleep in two parts a signal handler that runs between them is no interruption.)
+#[cold]
+fn look_at_few(caller: &Caller) -> Result<()> {
+    let mut knotes = caller.queue.knotes(caller.life)?;
+    knotes.descriptors.mend();
+    knotes.soft.mend_few();
+    Ok(())
 }
 
 /// Looks at what nobody tells of. True: it has to be looked at again soon.
@@ -840,5 +856,59 @@ impl QueueKnotes {
         {
             self.descriptors.force(ident as RawFd, filter, sink);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+    use std::os::fd::AsRawFd;
+
+    use super::*;
+    use crate::Kqueue;
+    use crate::sys::linux::{abi, queue};
+
+    thread_local! {
+        static ASKED: Cell<Option<Option<timespec>>> = const { Cell::new(None) };
+    }
+
+    /// Is interrupted at once, and notes for how long it was to sleep.
+    struct Interrupted;
+
+    impl Wait for Interrupted {
+        unsafe fn wait(
+            _: RawFd,
+            _: *mut libc::epoll_event,
+            _: c_int,
+            timeout: Option<&timespec>,
+        ) -> Result<usize> {
+            ASKED.set(Some(timeout.copied()));
+            Err(Errno::EINTR)
+        }
+    }
+
+    /// For how long a thread sleeps that waits for ever, soon after another wait.
+    fn sleeps_beside(filter: EventFilter, ident: usize, fflags: FilterFlag) -> Option<timespec> {
+        let kq = Kqueue::new().unwrap();
+        let knote = KEvent::new(ident, filter, EvFlags::EV_ADD, fflags, 0, 0);
+        kq.kevent(&[knote], &mut [], None).unwrap();
+        queue::find(kq.as_raw_fd()).unwrap().looked_just_now();
+        let (mut event, none) = (KEvent::default(), std::ptr::null());
+        // SAFETY: no change, room for one event, and no time.
+        let done = unsafe {
+            abi::kevent::<Interrupted>(kq.as_raw_fd(), none, 0, &mut event, 1, std::ptr::null())
+        };
+        assert_eq!(done, Err(Errno::EINTR));
+        ASKED.take().expect("it was to sleep")
+    }
+
+    /// Else a signal handler that runs between the parts would be no interruption.
+    #[test]
+    fn a_sleep_is_in_one_part_though_its_own_descriptors_were_looked_at_just_now() {
+        assert_eq!(sleeps_beside(EventFilter::EVFILT_USER, 1, FilterFlag::empty()), None);
+        // Of processes' there may be many, so they are looked at when it is time.
+        let me = std::process::id() as usize;
+        let parts = sleeps_beside(EventFilter::EVFILT_PROC, me, FilterFlag::NOTE_EXIT);
+        assert_eq!(parts.map(|t| (t.tv_sec, t.tv_nsec)), Some((0, 10_000_000)));
     }
 }

@@ -61,6 +61,8 @@ pub(crate) enum Rules {
 const UNTOLD: u8 = 1;
 /// There are descriptors of our own that the program may close.
 const OWN: u8 = 2;
+/// Some of these are processes'.
+const PROCESSES: u8 = 4;
 
 /// See the module.
 #[derive(Debug)]
@@ -421,10 +423,18 @@ impl Queue {
         self.to_see.load(Ordering::Relaxed) & OWN != 0
     }
 
+    /// Whether some of these are processes'.
+    pub(crate) fn has_processes(&self) -> bool {
+        self.to_see.load(Ordering::Relaxed) & PROCESSES != 0
+    }
+
     /// After changes: what a wait has to see to.
     pub(crate) fn note_what_to_see(&self, knotes: &QueueKnotes) {
         let own = knotes.soft.has_own() || knotes.descriptors.has_own();
-        let to_see = if own { OWN } else { 0 } | if knotes.soft.has_untold() { UNTOLD } else { 0 };
+        let bit = |is, bit| if is { bit } else { 0 };
+        let to_see = bit(own, OWN)
+            | bit(knotes.soft.has_untold(), UNTOLD)
+            | bit(knotes.soft.has_processes(), PROCESSES);
         self.to_see.store(to_see, Ordering::Relaxed);
     }
 
@@ -439,6 +449,11 @@ impl Queue {
             self.looked_at.store(now, Ordering::Relaxed);
         }
         must
+    }
+
+    #[cfg(test)]
+    pub(crate) fn looked_just_now(&self) {
+        self.looked_at.store(u64::MAX, Ordering::Relaxed);
     }
 
     #[inline]

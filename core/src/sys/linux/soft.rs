@@ -121,6 +121,8 @@ pub(crate) struct Soft {
     shared: Shared,
     /// How many knotes have a descriptor for their ident.
     of_descriptors: usize,
+    /// How many watch a process.
+    of_processes: usize,
     /// Nobody sleeps in the queue, and nobody polls it from outside: the bell need not ring.
     pub(crate) hold: bool,
 }
@@ -135,6 +137,7 @@ impl Soft {
             bell: Bell::default(),
             shared: Shared::new(kq),
             of_descriptors: 0,
+            of_processes: 0,
             hold: false,
         }
     }
@@ -159,18 +162,30 @@ impl Soft {
     /// that they find.
     #[cold]
     pub(crate) fn mend(&mut self) {
-        let _ = self.bell.mend(self.shared.kq);
-        let mounts = self.shared.mend();
-        self.note_mounts(mounts);
         let ended: Vec<Key> = self
             .knotes
             .iter_mut()
             .filter_map(|(key, knote)| knote.source.mend(*key, &mut self.shared).then_some(*key))
             .collect();
         ended.into_iter().for_each(|key| self.activate(key));
+        self.mend_few();
+    }
+
+    /// As [`mend`](Self::mend), but for the processes' descriptors.
+    #[cold]
+    pub(crate) fn mend_few(&mut self) {
+        let _ = self.bell.mend(self.shared.kq);
+        let mounts = self.shared.mend();
+        self.note_mounts(mounts);
         self.read_inbox();
         self.collect_told();
         self.announce();
+    }
+
+    /// Whether processes are watched, each by a descriptor.
+    #[inline]
+    pub(crate) fn has_processes(&self) -> bool {
+        self.of_processes > 0
     }
 
     /// Whether an epoll descriptor is the queue's own, under another number.
@@ -298,6 +313,7 @@ impl Soft {
             active: false,
             source,
         };
+        self.of_processes += usize::from(is_process(key));
         self.knotes.insert(key, knote);
         // So that a signal handler's trigger needs no memory.
         self.line.reserve(self.knotes.len().saturating_sub(self.line.len()));
@@ -380,6 +396,7 @@ impl Soft {
         let Some(mut knote) = self.knotes.remove(&key) else { return };
         knote.source.detach(key, &mut self.shared);
         self.of_descriptors -= usize::from(OF_DESCRIPTORS.contains(&key.0));
+        self.of_processes -= usize::from(is_process(key));
         if knote.active {
             self.line.retain(|other| *other != key);
         }
@@ -590,6 +607,11 @@ impl Drop for Soft {
         self.bell.close(kq);
         self.shared.close();
     }
+}
+
+/// Whether a knote watches a process.
+fn is_process(key: Key) -> bool {
+    matches!(key.0, EventFilter::EVFILT_PROC | EventFilter::EVFILT_PROCDESC)
 }
 
 /// The descriptor of a knote whose ident is one.

@@ -109,6 +109,7 @@ impl Soft {
                 let source = Source::Process(process);
                 let (disabled, forced, active) = (false, false, false);
                 let knote = SoftKnote { udata, ext, flags, disabled, forced, active, source };
+                self.of_processes += 1;
                 self.knotes.insert(key_of(child), knote);
                 self.settle(key_of(child))
             })
