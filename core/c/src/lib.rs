@@ -169,9 +169,7 @@ fn sleep(kq: RawFd, timeout: Option<&timespec>) -> Option<Result<usize, Errno>> 
     if unsafe { ppoll(&mut entry, 1, timeout, std::ptr::null()) } >= 0 {
         return Some(Ok(0));
     }
-    let errno = Errno::last();
-    Errno::set_raw(saved);
-    Some(Err(errno))
+    Some(Err(take_errno(saved)))
 }
 
 /// Waits by libc's epoll_wait or epoll_pwait2, which are cancellation points as kevent is on the BSDs.
@@ -186,31 +184,54 @@ impl Wait for LibcWait {
         maxevents: c_int,
         timeout: Option<&timespec>,
     ) -> Result<usize, Errno> {
-        if maxevents == 0
-            && let Some(slept) = sleep(kq, timeout)
+        if timeout.is_none()
+            && maxevents > 0
+            && let Some(epoll_wait) = EPOLL_WAIT.get()
         {
-            return slept;
+            let saved = Errno::last_raw();
+            // SAFETY: the caller's promise; the symbol has this type (epoll_wait(2)).
+            let n = unsafe { epoll_wait(kq, events, maxevents, -1) };
+            return if n >= 0 { Ok(n as usize) } else { Err(take_errno(saved)) };
         }
+        // SAFETY: the caller's promise.
+        unsafe { wait_for(kq, events, maxevents, timeout) }
+    }
+}
+
+/// # Safety
+/// As for [`Wait::wait`].
+#[inline(never)]
+unsafe fn wait_for(
+    kq: RawFd,
+    events: *mut libc::epoll_event,
+    maxevents: c_int,
+    timeout: Option<&timespec>,
+) -> Result<usize, Errno> {
+    if maxevents == 0
+        && let Some(slept) = sleep(kq, timeout)
+    {
+        return slept;
+    }
+    if let (Some(time), Some(epoll_pwait2)) = (timeout, EPOLL_PWAIT2.get()) {
         let saved = Errno::last_raw();
-        let n = match (timeout, EPOLL_WAIT.get(), EPOLL_PWAIT2.get()) {
-            // SAFETY: the caller's promise; the symbols have these types (epoll_wait(2)).
-            (None, Some(epoll_wait), _) => unsafe { epoll_wait(kq, events, maxevents, -1) },
-            // SAFETY: as above.
-            (Some(time), _, Some(epoll_pwait2)) => unsafe {
-                epoll_pwait2(kq, events, maxevents, time, std::ptr::null())
-            },
-            // SAFETY: the caller's promise.
-            _ => return unsafe { RawWait::wait(kq, events, maxevents, timeout) },
-        };
+        // SAFETY: the caller's promise; the symbol has this type (epoll_wait(2)).
+        let n = unsafe { epoll_pwait2(kq, events, maxevents, time, std::ptr::null()) };
         if n >= 0 {
             return Ok(n as usize);
         }
-        let errno = Errno::last();
-        Errno::set_raw(saved);
-        if errno == Errno::ENOSYS {
-            // SAFETY: the caller's promise.
-            return unsafe { RawWait::wait(kq, events, maxevents, timeout) };
+        match take_errno(saved) {
+            Errno::ENOSYS => {} // before Linux 5.11
+            errno => return Err(errno),
         }
-        Err(errno)
     }
+    // SAFETY: the caller's promise.
+    unsafe { RawWait::wait(kq, events, maxevents, timeout) }
+}
+
+/// What a call of libc's has left in errno, which is what it was again.
+#[cold]
+fn take_errno(saved: c_int) -> Errno {
+    let errno = Errno::last();
+    Errno::set_raw(saved);
+    errno
 }

@@ -27,12 +27,13 @@ impl<F: Copy> Next<F> {
     }
 
     /// What stands for "looked for, and not there".
+    #[inline]
     fn absent(&self) -> *mut c_void {
         (&raw const self.found).cast_mut().cast()
     }
 
     /// The function, or None where there is none behind ours, as in a statically linked program.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn get(&self) -> Option<F> {
         let mut found = self.found.load(Relaxed);
         if found.is_null() {

@@ -207,6 +207,7 @@ pub(crate) fn add_to(set: RawFd, fd: RawFd, token: u32, want: u16, edge: bool) -
     raw::epoll_ctl(set, EPOLL_CTL_ADD, fd, &event(fd, token, want, edge))
 }
 
+#[inline(always)]
 fn event(fd: RawFd, token: u32, want: u16, edge: bool) -> libc::epoll_event {
     let mut bits = u32::from(want & !(HUSHED | ONCE | EXCLUSIVE));
     if edge || want & HUSHED != 0 {

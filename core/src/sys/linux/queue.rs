@@ -304,6 +304,7 @@ impl Queue {
         self.guarded(guard, inside).map(|lock| Locked(ManuallyDrop::new(lock)))
     }
 
+    #[inline(always)]
     fn lock(&self) -> MutexGuard<'_, Option<Box<QueueKnotes>>> {
         // A panic under the lock was our own bug; the table is as it was between two changes.
         self.knotes.lock().unwrap_or_else(PoisonError::into_inner)
@@ -382,6 +383,7 @@ impl Queue {
 
     /// No wait returns more events than this: each knote has at most one. (With room for those that
     /// other threads add meanwhile: who adds more gets the rest next time.)
+    #[inline]
     pub(crate) fn most_events(&self) -> usize {
         self.counters.knotes.load(Ordering::Relaxed) as usize
     }
@@ -429,6 +431,7 @@ impl Queue {
     }
 
     /// After changes: what a wait has to see to.
+    #[inline(always)]
     pub(crate) fn note_what_to_see(&self, knotes: &QueueKnotes) {
         let own = knotes.soft.has_own() || knotes.descriptors.has_own();
         let bit = |is, bit| if is { bit } else { 0 };

@@ -48,7 +48,7 @@ pub const COARSE_CLOCK: libc::clockid_t = libc::CLOCK_MONOTONIC_COARSE;
 pub fn prepare() {}
 
 /// Turns the register value that a system call left into a result.
-#[inline]
+#[inline(always)]
 fn check(value: usize) -> Result<usize> {
     // The kernel returns -errno in [-4095, -1]; every other value is a success.
     if value > -4096_isize as usize {
@@ -72,7 +72,7 @@ pub fn epoll_create1(flags: c_int) -> Result<RawFd> {
 ///
 /// # Errors
 /// Those of epoll_ctl(2).
-#[inline]
+#[inline(always)]
 pub fn epoll_ctl(epfd: RawFd, op: c_int, fd: RawFd, event: *const libc::epoll_event) -> Result<()> {
     // SAFETY: the kernel reads `event` with copy_from_user, which fails with EFAULT on a bad one.
     check(unsafe {
@@ -89,7 +89,7 @@ pub fn epoll_ctl(epfd: RawFd, op: c_int, fd: RawFd, event: *const libc::epoll_ev
 ///
 /// # Errors
 /// Those of epoll_wait(2).
-#[inline]
+#[inline(always)]
 pub unsafe fn epoll_wait(
     epfd: RawFd,
     events: *mut libc::epoll_event,
@@ -304,7 +304,7 @@ pub fn fcntl(fd: RawFd, cmd: c_int, arg: c_int) -> Result<c_int> {
 ///
 /// # Errors
 /// Those of ioctl(2).
-#[inline]
+#[inline(always)]
 pub fn ioctl_int(fd: RawFd, request: libc::c_ulong) -> Result<c_int> {
     let mut value: c_int = 0;
     // SAFETY: the requests named above write one int, and `value` is one.

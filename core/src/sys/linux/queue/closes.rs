@@ -39,6 +39,7 @@ pub(crate) fn enter() -> Inside {
 }
 
 /// Whether this thread is in a queue, so that a signal handler which asks must not go into one.
+#[inline(always)]
 pub(crate) fn is_in_queue() -> bool {
     IN_QUEUE.get()
 }
