@@ -42,6 +42,20 @@ static INIT: extern "C" fn() = {
 /// As for poll(2).
 #[unsafe(no_mangle)]
 pub unsafe extern "C-unwind" fn poll(fds: *mut pollfd, nfds: nfds_t, timeout: c_int) -> c_int {
+    if let Some(own) = system::own_poll()
+        && sets::hands_over_poll(nfds as usize)
+    {
+        // SAFETY: the caller's promise.
+        return unsafe { own(fds, nfds, timeout) };
+    }
+    // SAFETY: the caller's promise.
+    unsafe { poll_many(fds, nfds, timeout) }
+}
+
+/// # Safety
+/// As for poll(2).
+#[inline(never)]
+unsafe fn poll_many(fds: *mut pollfd, nfds: nfds_t, timeout: c_int) -> c_int {
     // SAFETY: the caller's promise.
     let own = move || unsafe { system::poll(fds, nfds as usize, timeout) };
     let time = (timeout >= 0).then(|| timespec {
@@ -62,6 +76,25 @@ pub unsafe extern "C-unwind" fn poll(fds: *mut pollfd, nfds: nfds_t, timeout: c_
 #[cfg_attr(not(target_os = "macos"), unsafe(no_mangle))]
 #[cfg_attr(target_os = "macos", allow(dead_code, reason = "macOS has none"))]
 pub unsafe extern "C-unwind" fn ppoll(
+    fds: *mut pollfd,
+    nfds: nfds_t,
+    timeout: *const timespec,
+    sigmask: *const sigset_t,
+) -> c_int {
+    if let Some(own) = system::own_ppoll()
+        && sets::hands_over_poll(nfds as usize)
+    {
+        // SAFETY: the caller's promise.
+        return unsafe { own(fds, nfds, timeout, sigmask) };
+    }
+    // SAFETY: the caller's promise.
+    unsafe { ppoll_many(fds, nfds, timeout, sigmask) }
+}
+
+/// # Safety
+/// As for ppoll(2).
+#[inline(never)]
+unsafe fn ppoll_many(
     fds: *mut pollfd,
     nfds: nfds_t,
     timeout: *const timespec,

@@ -4,14 +4,20 @@ use std::ffi::c_int;
 
 use kq_core::Errno;
 use kq_core::sets::raw::Result;
-pub(crate) use kq_hooks_c::waits::{Libc, ppoll};
+pub(crate) use kq_hooks_c::waits::{Libc, own_ppoll, ppoll};
 use kq_hooks_c::{Next, returned, waits};
 use libc::{nfds_t, pollfd};
 
-type Poll = unsafe extern "C-unwind" fn(*mut pollfd, nfds_t, c_int) -> c_int;
+pub(crate) type Poll = unsafe extern "C-unwind" fn(*mut pollfd, nfds_t, c_int) -> c_int;
 
 // SAFETY: poll(2).
 static POLL: Next<Poll> = unsafe { Next::new(c"poll") };
+
+/// libc's poll, if it is there.
+#[inline]
+pub(crate) fn own_poll() -> Option<Poll> {
+    POLL.get()
+}
 
 pub(crate) fn find() {
     POLL.find();

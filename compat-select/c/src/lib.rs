@@ -47,6 +47,26 @@ pub unsafe extern "C-unwind" fn select(
     exceptfds: *mut fd_set,
     timeout: *mut timeval,
 ) -> c_int {
+    if let Some(own) = system::own_select()
+        && sets::hands_over_select(nfds)
+    {
+        // SAFETY: the caller's promise.
+        return unsafe { own(nfds, readfds, writefds, exceptfds, timeout) };
+    }
+    // SAFETY: the caller's promise.
+    unsafe { select_many(nfds, readfds, writefds, exceptfds, timeout) }
+}
+
+/// # Safety
+/// As for select(2).
+#[inline(never)]
+unsafe fn select_many(
+    nfds: c_int,
+    readfds: *mut fd_set,
+    writefds: *mut fd_set,
+    exceptfds: *mut fd_set,
+    timeout: *mut timeval,
+) -> c_int {
     // SAFETY: null, or the caller's; libc reads it in the same way.
     let begun = match unsafe { timeout.as_ref() }.map(|t| SelectTimeout::begin(*t)) {
         Some(Err(_)) => return fail(EINVAL),
@@ -96,6 +116,27 @@ pub unsafe extern "C-unwind" fn __select(
 #[cfg_attr(target_os = "macos", unsafe(export_name = "pselect$DARWIN_EXTSN"))]
 #[cfg_attr(not(any(target_os = "netbsd", target_os = "macos")), unsafe(no_mangle))]
 pub unsafe extern "C-unwind" fn pselect(
+    nfds: c_int,
+    readfds: *mut fd_set,
+    writefds: *mut fd_set,
+    exceptfds: *mut fd_set,
+    timeout: *const timespec,
+    sigmask: *const sigset_t,
+) -> c_int {
+    if let Some(own) = system::own_pselect()
+        && sets::hands_over_select(nfds)
+    {
+        // SAFETY: the caller's promise.
+        return unsafe { own(nfds, readfds, writefds, exceptfds, timeout, sigmask) };
+    }
+    // SAFETY: the caller's promise.
+    unsafe { pselect_many(nfds, readfds, writefds, exceptfds, timeout, sigmask) }
+}
+
+/// # Safety
+/// As for pselect(2).
+#[inline(never)]
+unsafe fn pselect_many(
     nfds: c_int,
     readfds: *mut fd_set,
     writefds: *mut fd_set,

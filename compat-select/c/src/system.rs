@@ -4,11 +4,11 @@ use std::ffi::c_int;
 
 use kq_core::Errno;
 use kq_core::sets::raw::Result;
-pub(crate) use kq_hooks_c::waits::{Libc, pselect};
+pub(crate) use kq_hooks_c::waits::{Libc, own_pselect, pselect};
 use kq_hooks_c::{Next, returned, waits};
 use libc::{fd_set, timeval};
 
-type Select = unsafe extern "C-unwind" fn(
+pub(crate) type Select = unsafe extern "C-unwind" fn(
     c_int,
     *mut fd_set,
     *mut fd_set,
@@ -18,6 +18,12 @@ type Select = unsafe extern "C-unwind" fn(
 
 // SAFETY: select(2).
 static SELECT: Next<Select> = unsafe { Next::new(c"select") };
+
+/// libc's select, if it is there.
+#[inline]
+pub(crate) fn own_select() -> Option<Select> {
+    SELECT.get()
+}
 
 pub(crate) fn find() {
     SELECT.find();

@@ -35,3 +35,29 @@ pub(crate) unsafe fn pselect(
         raw::pselect(nfds, sets.map(<*mut fd_set>::cast), timeout, sigmask)
     }
 }
+
+type Select = unsafe extern "C-unwind" fn(
+    c_int,
+    *mut fd_set,
+    *mut fd_set,
+    *mut fd_set,
+    *mut timeval,
+) -> c_int;
+type Pselect = unsafe extern "C-unwind" fn(
+    c_int,
+    *mut fd_set,
+    *mut fd_set,
+    *mut fd_set,
+    *const timespec,
+    *const sigset_t,
+) -> c_int;
+
+/// None: what core has found is called by core.
+pub(crate) fn own_select() -> Option<Select> {
+    None
+}
+
+/// As [`own_select`].
+pub(crate) fn own_pselect() -> Option<Pselect> {
+    None
+}

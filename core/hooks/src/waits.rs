@@ -10,9 +10,11 @@ use libc::{fd_set, nfds_t, pollfd, sigset_t, timespec};
 
 use crate::next::{Next, returned};
 
-type Ppoll =
+/// libc's type of ppoll.
+pub type Ppoll =
     unsafe extern "C-unwind" fn(*mut pollfd, nfds_t, *const timespec, *const sigset_t) -> c_int;
-type Pselect = unsafe extern "C-unwind" fn(
+/// libc's type of pselect.
+pub type Pselect = unsafe extern "C-unwind" fn(
     c_int,
     *mut fd_set,
     *mut fd_set,
@@ -88,6 +90,18 @@ unsafe impl<F: Fn() -> Result<usize>> Calls for Libc<F> {
         // SAFETY: the caller's promise.
         unsafe { pselect(nfds, sets.map(<*mut c_void>::cast), timeout, sigmask) }
     }
+}
+
+/// libc's ppoll, if it is there.
+#[inline]
+pub fn own_ppoll() -> Option<Ppoll> {
+    PPOLL.get()
+}
+
+/// libc's pselect, if it is there.
+#[inline]
+pub fn own_pselect() -> Option<Pselect> {
+    PSELECT.get()
 }
 
 /// libc's ppoll.

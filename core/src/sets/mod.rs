@@ -63,12 +63,40 @@ use serve::Outcome;
 /// Those of poll(2).
 #[inline]
 pub unsafe fn poll<C: Calls>(fds: *mut pollfd, nfds: usize, wait: &Wait<'_, C>) -> Result<usize> {
+    if hands_over_poll(nfds) { wait.calls.own() } else { poll_many(fds, nfds, wait) }
+}
+
+/// Whether a call of poll on so many entries is the kernel's: it is counted then, and to be made. A library
+/// that makes it as the last it does, instead of calling [`poll`], leaves no frame around it, from which to
+/// return after the system call would take 6 ns.
+#[inline]
+pub fn hands_over_poll(nfds: usize) -> bool {
     // Places are 32 bits; more entries than that there are never.
-    if nfds < policy::smallest() || nfds > u32::MAX as usize / 2 {
-        count(Count::Handed);
-        return wait.calls.own();
+    let hands_over = nfds < policy::smallest() || nfds > u32::MAX as usize / 2;
+    if hands_over {
+        count_handed();
     }
-    poll_many(fds, nfds, wait)
+    hands_over
+}
+
+/// As [`hands_over_poll`], of a call of select that a C program makes.
+#[inline]
+pub fn hands_over_select(nfds: c_int) -> bool {
+    let hands_over = is_small(nfds) || !is_credible(nfds);
+    if hands_over {
+        count_handed();
+    }
+    hands_over
+}
+
+fn is_small(nfds: c_int) -> bool {
+    (nfds.max(0) as usize) < policy::smallest()
+}
+
+/// Apart: what it needs of the stack would be a frame.
+#[inline(never)]
+fn count_handed() {
+    count(Count::Handed);
 }
 
 /// Apart, so that a call on a small set does not pay for the room that this needs.
@@ -106,9 +134,8 @@ pub unsafe fn select<C: Calls>(
     sets: [*mut u64; 3],
     wait: &Wait<'_, C>,
 ) -> (Result<usize>, AnsweredBy) {
-    let few = (nfds.max(0) as usize) < policy::smallest();
-    if few || wait.unproven && !is_credible(nfds) {
-        count(Count::Handed);
+    if is_small(nfds) || wait.unproven && !is_credible(nfds) {
+        count_handed();
         return (wait.calls.own(), AnsweredBy::Own);
     }
     select_many(nfds, sets, wait)
