@@ -65,7 +65,7 @@ unsafe fn poll_many(fds: *mut pollfd, nfds: nfds_t, timeout: c_int) -> c_int {
     let calls = &Libc(own);
     let wait = Wait { timeout: time, sigmask: std::ptr::null(), unproven: true, calls };
     // SAFETY: the caller's promise.
-    to_c(unsafe { sets::poll(fds, nfds as usize, &wait) })
+    to_c(unsafe { sets::poll_here(fds, nfds as usize, &wait) })
 }
 
 /// `ppoll(fds, nfds, timeout, sigmask)` - waits until a descriptor is ready, with another signal
@@ -109,5 +109,5 @@ unsafe fn ppoll_many(
     let own = move || unsafe { system::ppoll(fds, nfds, timeout.cast_mut(), sigmask) };
     let wait = Wait { timeout: time, sigmask, unproven: true, calls: &Libc(own) };
     // SAFETY: the caller's promise.
-    to_c(unsafe { sets::poll(fds, nfds as usize, &wait) })
+    to_c(unsafe { sets::poll_here(fds, nfds as usize, &wait) })
 }

@@ -79,7 +79,7 @@ unsafe fn select_many(
     let wait = Wait { timeout: time, sigmask: null(), unproven: true, calls: &Libc(own) };
     let sets = [readfds, writefds, exceptfds].map(<*mut fd_set>::cast);
     // SAFETY: the caller's promise.
-    let (result, by) = unsafe { sets::select(nfds, sets, &wait) };
+    let (result, by) = unsafe { sets::select_here(nfds, sets, &wait) };
     // Elsewhere select leaves the timeout as it is.
     if cfg!(target_os = "linux")
         && let (AnsweredBy::Engine, Some(begun)) = (by, begun)
@@ -154,6 +154,6 @@ unsafe fn pselect_many(
     let own = move || unsafe { system::pselect(nfds, sets, timeout, sigmask) };
     let wait = Wait { timeout: time, sigmask, unproven: true, calls: &Libc(own) };
     // SAFETY: the caller's promise.
-    let (result, _) = unsafe { sets::select(nfds, sets.map(<*mut fd_set>::cast), &wait) };
+    let (result, _) = unsafe { sets::select_here(nfds, sets.map(<*mut fd_set>::cast), &wait) };
     to_c(result)
 }

@@ -102,6 +102,26 @@ fn count_handed() {
 /// Apart, so that a call on a small set does not pay for the room that this needs.
 #[inline(never)]
 fn poll_many<C: Calls>(fds: *mut pollfd, len: usize, wait: &Wait<'_, C>) -> Result<usize> {
+    // SAFETY: as for `poll`.
+    unsafe { poll_here(fds, len, wait) }
+}
+
+/// As [`poll`], in the caller's own frame, for a library that has seen to small sets before.
+///
+/// # Safety
+/// As for [`poll`].
+///
+/// # Errors
+/// Those of poll(2).
+#[inline(always)]
+pub unsafe fn poll_here<C: Calls>(
+    fds: *mut pollfd,
+    len: usize,
+    wait: &Wait<'_, C>,
+) -> Result<usize> {
+    if hands_over_poll(len) {
+        return wait.calls.own();
+    }
     wait.calls.test_cancel();
     match raw::keep_errno(|| thread::call(&mut poll::PollCall { fds, len, wait })) {
         Outcome::Own(result) | Outcome::Ours(result) => result,
@@ -148,6 +168,27 @@ fn select_many<C: Calls>(
     sets: [*mut u64; 3],
     wait: &Wait<'_, C>,
 ) -> (Result<usize>, AnsweredBy) {
+    // SAFETY: as for `select`.
+    unsafe { select_here(nfds, sets, wait) }
+}
+
+/// As [`select`], in the caller's own frame, for a library that has seen to small sets before.
+///
+/// # Safety
+/// As for [`select`].
+///
+/// # Errors
+/// Those of select(2).
+#[inline(always)]
+pub unsafe fn select_here<C: Calls>(
+    nfds: c_int,
+    sets: [*mut u64; 3],
+    wait: &Wait<'_, C>,
+) -> (Result<usize>, AnsweredBy) {
+    if is_small(nfds) || wait.unproven && !is_credible(nfds) {
+        count_handed();
+        return (wait.calls.own(), AnsweredBy::Own);
+    }
     wait.calls.test_cancel();
     match raw::keep_errno(|| thread::call(&mut select::SelectCall { nfds, sets, wait })) {
         Outcome::Own(result) => (result, AnsweredBy::Own),

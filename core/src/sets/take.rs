@@ -19,6 +19,7 @@ pub(crate) enum Taken {
 }
 
 /// Takes what the queue has and gives it to the caller; adds the number of results.
+#[inline(always)]
 pub(crate) fn take<F: Front>(
     set: &mut Set,
     front: &mut F,
