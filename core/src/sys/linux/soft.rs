@@ -224,12 +224,19 @@ impl Soft {
     }
 
     /// Applies one change.
-    #[inline(never)]
+    #[inline(always)]
     pub(crate) fn change(&mut self, filter: EventFilter, change: &KEvent) -> Result<()> {
+        let done = self.apply(filter, change);
+        self.announce(); // here, for it may be a system call
+        done
+    }
+
+    #[inline(never)]
+    fn apply(&mut self, filter: EventFilter, change: &KEvent) -> Result<()> {
         let key = (filter, change.ident);
         let has = |flag: EvFlags| change.flags & flag.bits() != 0;
         self.collect_done();
-        let done = match self.knotes.get_mut(&key) {
+        match self.knotes.get_mut(&key) {
             Some(knote) if !knote.source.is_stale(key) => {
                 if has(EvFlags::EV_DELETE) {
                     self.remove(key);
@@ -258,9 +265,7 @@ impl Soft {
                 }
                 done
             }
-        };
-        self.announce();
-        done
+        }
     }
 
     /// Whether any knote here has a descriptor for its ident.
