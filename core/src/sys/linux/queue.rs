@@ -81,7 +81,7 @@ pub(crate) struct Queue {
     pub(crate) interests: FdTable<Interest>,
     /// Epoll's rules: the nested queue of kevent()'s knotes, or -1.
     pub(crate) inner: AtomicI32,
-    /// kqueue's rules: what a wait has to see to before it begins, [`UNTOLD`] and [`OWN`].
+    /// kqueue's rules: what a wait has to see to before it begins, [`UNTOLD`], [`OWN`] and [`PROCESSES`].
     to_see: AtomicU8,
     /// kqueue's rules: there is a ring of asynchronous requests.
     has_requests: AtomicBool,
@@ -611,8 +611,8 @@ mod tests {
     use super::*;
     use crate::Kqueue;
 
-    /// Else its first wait would sleep in two parts, and a signal handler that runs between them would
-    /// not end it.
+    /// Else its first wait beside a process's knote would sleep in two parts, and a signal handler that
+    /// runs between them would not end it.
     #[test]
     fn a_new_queue_looks_at_once_whatever_had_its_number() {
         let kq = Kqueue::new().unwrap();
