@@ -56,6 +56,7 @@ suite! {
     a_request_of_a_queue_that_is_gone
     kevent_on_an_epoll_instance
     a_wait_for_some
+    a_wait_for_some_that_begins_later
 }
 
 const CLEAR: EvFlags = EvFlags::EV_CLEAR;
@@ -505,4 +506,18 @@ fn a_wait_for_some(taken: &mut Taken) {
         apply(&kq, &[trigger()]).unwrap();
         assert_eq!(waits.join().unwrap(), Ok(2));
     });
+}
+
+/// It sleeps behind a gate at once, since there is one event already.
+fn a_wait_for_some_that_begins_later(taken: &mut Taken) {
+    let kq = Kqueue::new().unwrap();
+    let (reader, writer) = sys::pipe().unwrap();
+    sys::write(writer.as_raw_fd(), b"x").unwrap();
+    apply(&kq, &[change(reader.as_raw_fd(), EVFILT_READ, ADD, NONE)]).unwrap();
+    apply(&kq, &[timer(1, ADD | EvFlags::EV_ONESHOT, 50)]).unwrap();
+    taken.take(&kq, &[&reader, &writer]);
+    let long = libc::timespec { tv_sec: 20, tv_nsec: 0 };
+    let mut events = [trigger(); 4];
+    let told = kq.wait_min(&[], &mut events, 2, Some(long), kq_core::WaitFlags::empty());
+    assert_eq!(told, Ok(2));
 }

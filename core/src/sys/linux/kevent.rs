@@ -532,6 +532,15 @@ fn look_at_few(caller: &Caller) -> Result<()> {
     Ok(())
 }
 
+/// Before a sleep: looks at all that is our own, as far as it is time. True: it has to be looked again soon.
+pub(crate) fn look_at_all(caller: &Caller) -> Result<bool> {
+    if look_at_own(caller)? {
+        return Ok(false);
+    }
+    look_at_few(caller)?;
+    Ok(caller.queue.has_processes())
+}
+
 /// Looks at what nobody tells of. True: it has to be looked at again soon.
 fn examine(caller: &Caller) -> Result<bool> {
     let mut knotes = caller.queue.knotes(caller.life)?;

@@ -15,7 +15,7 @@ use crate::wait::WaitFlags;
 
 use super::abi::Wait;
 use super::gate::Gate;
-use super::kevent::{self, Caller};
+use super::kevent::{self, Abort, Caller, or_abort};
 use super::raw::{self, Result};
 use super::timer;
 
@@ -155,8 +155,9 @@ impl Gathered {
         }
         match &self.gate {
             Some(gate) if fruitless <= FRUITLESS => {
+                let soon = or_abort!(kevent::look_at_all(&self.caller))?;
                 let untold = self.caller.queue.has_untold();
-                let time = if untold { Some(until.at_most(UNTOLD)) } else { until.left() };
+                let time = if soon || untold { Some(until.at_most(UNTOLD)) } else { until.left() };
                 gate.wait::<W>(self.caller, time.as_ref())
             }
             _ => {
