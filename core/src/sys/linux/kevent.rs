@@ -164,7 +164,7 @@ pub(crate) unsafe fn kevent<W: Wait>(
     if nchanges > 0 {
         // SAFETY: the caller's promise.
         unsafe { apply(caller, changes, nchanges, &mut sink) }?;
-        if sink.len() > 0 {
+        if sink.len() > 0 || nevents == 0 {
             return Ok(sink.len());
         }
     }
