@@ -68,7 +68,7 @@ pub unsafe fn poll<C: Calls>(fds: *mut pollfd, nfds: usize, wait: &Wait<'_, C>) 
 
 /// Whether a call of poll on so many entries is the kernel's: it is counted then, and to be made. A library
 /// that makes it as the last it does, instead of calling [`poll`], leaves no frame around it, from which to
-/// return after the system call would take 6 ns.
+/// return after the system call takes long (docs/performance.md).
 #[inline]
 pub fn hands_over_poll(nfds: usize) -> bool {
     // Places are 32 bits; more entries than that there are never.

@@ -532,7 +532,8 @@ fn look_at_few(caller: &Caller) -> Result<()> {
     Ok(())
 }
 
-/// Before a sleep: looks at all that is our own, as far as it is time. True: it has to be looked again soon.
+/// Before a sleep: looks at all that is our own, as far as it is time. True: it has to be looked at
+/// again soon.
 pub(crate) fn look_at_all(caller: &Caller) -> Result<bool> {
     if look_at_own(caller)? {
         return Ok(false);

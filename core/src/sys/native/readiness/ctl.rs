@@ -189,6 +189,8 @@ pub(crate) fn is_still_gone(kq: RawFd, fd: RawFd, there: &Registration) -> bool 
             let _ = apply(kq, &[Change { flags: EvFlags::EV_DELETE, ..add }]);
             false
         }
+        // Without memory nothing was found out.
+        Ok([Err(Errno::ENOMEM)]) | Err(Errno::ENOMEM) => true,
         Ok([Err(errno)]) => kind::is_gone(*errno, fd, there.kind),
         _ => false,
     }
