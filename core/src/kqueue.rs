@@ -136,13 +136,11 @@ impl Kqueue {
         eventlist: &mut [KEvent],
         timeout_opt: Option<timespec>,
     ) -> Result<usize, Errno> {
-        if !self.caller.queue.is_of_this_process() {
-            return Err(Errno::EBADF);
-        }
+        let caller = self.caller()?;
         // SAFETY: two slices.
         let done = unsafe {
             kevent::kevent::<RawWait>(
-                &self.caller,
+                caller,
                 changelist.as_ptr(),
                 changelist.len(),
                 eventlist.as_mut_ptr(),
@@ -155,8 +153,9 @@ impl Kqueue {
     }
 
     /// Who calls; EBADF in a forked child.
-    pub(crate) fn caller(&self) -> Result<Caller, Errno> {
-        if self.caller.queue.is_of_this_process() { Ok(self.caller) } else { Err(Errno::EBADF) }
+    #[inline]
+    pub(crate) fn caller(&self) -> Result<&Caller, Errno> {
+        if self.caller.queue.is_of_this_process() { Ok(&self.caller) } else { Err(Errno::EBADF) }
     }
 
     /// What this queue did so far.

@@ -68,7 +68,7 @@ impl Kqueue {
         timeout: Option<timespec>,
         flags: WaitFlags,
     ) -> Result<usize, Errno> {
-        let caller = self.caller()?;
+        let caller = *self.caller()?;
         // SAFETY: two slices.
         unsafe {
             kevent_min::<RawWait>(

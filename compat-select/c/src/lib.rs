@@ -48,7 +48,7 @@ pub unsafe extern "C-unwind" fn select(
     timeout: *mut timeval,
 ) -> c_int {
     if let Some(own) = system::own_select()
-        && sets::hands_over_select(nfds)
+        && sets::hands_over_select(nfds, true)
     {
         // SAFETY: the caller's promise.
         return unsafe { own(nfds, readfds, writefds, exceptfds, timeout) };
@@ -124,7 +124,7 @@ pub unsafe extern "C-unwind" fn pselect(
     sigmask: *const sigset_t,
 ) -> c_int {
     if let Some(own) = system::own_pselect()
-        && sets::hands_over_select(nfds)
+        && sets::hands_over_select(nfds, true)
     {
         // SAFETY: the caller's promise.
         return unsafe { own(nfds, readfds, writefds, exceptfds, timeout, sigmask) };

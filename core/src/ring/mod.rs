@@ -68,7 +68,7 @@ impl<Q: Borrow<Kqueue>> Ring<Q> {
     /// - `EINVAL`: a capacity of 0, or of more than 2^30; the queue has a ring already.
     /// - `EBADF`: the queue is not this process's: it was made before a fork.
     pub fn new(queue: Q, capacity: usize) -> Result<Self, Errno> {
-        let raw = RawRing::new(queue.borrow().caller()?, capacity)?;
+        let raw = RawRing::new(*queue.borrow().caller()?, capacity)?;
         Ok(Self { raw, queue })
     }
 

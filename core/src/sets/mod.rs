@@ -79,18 +79,15 @@ pub fn hands_over_poll(nfds: usize) -> bool {
     hands_over
 }
 
-/// As [`hands_over_poll`], of a call of select that a C program makes.
+/// As [`hands_over_poll`], of a call of select, whose sets are `unproven` where a C program makes it.
 #[inline]
-pub fn hands_over_select(nfds: c_int) -> bool {
-    let hands_over = is_small(nfds) || !is_credible(nfds);
+pub fn hands_over_select(nfds: c_int, unproven: bool) -> bool {
+    let few = (nfds.max(0) as usize) < policy::smallest();
+    let hands_over = few || unproven && !is_credible(nfds);
     if hands_over {
         count_handed();
     }
     hands_over
-}
-
-fn is_small(nfds: c_int) -> bool {
-    (nfds.max(0) as usize) < policy::smallest()
 }
 
 /// Apart: what it needs of the stack would be a frame.
@@ -102,8 +99,7 @@ fn count_handed() {
 /// Apart, so that a call on a small set does not pay for the room that this needs.
 #[inline(never)]
 fn poll_many<C: Calls>(fds: *mut pollfd, len: usize, wait: &Wait<'_, C>) -> Result<usize> {
-    // SAFETY: as for `poll`.
-    unsafe { poll_here(fds, len, wait) }
+    serve_poll(fds, len, wait)
 }
 
 /// As [`poll`], in the caller's own frame, for a library that has seen to small sets before.
@@ -119,9 +115,11 @@ pub unsafe fn poll_here<C: Calls>(
     len: usize,
     wait: &Wait<'_, C>,
 ) -> Result<usize> {
-    if hands_over_poll(len) {
-        return wait.calls.own();
-    }
+    if hands_over_poll(len) { wait.calls.own() } else { serve_poll(fds, len, wait) }
+}
+
+#[inline(always)]
+fn serve_poll<C: Calls>(fds: *mut pollfd, len: usize, wait: &Wait<'_, C>) -> Result<usize> {
     wait.calls.test_cancel();
     match raw::keep_errno(|| thread::call(&mut poll::PollCall { fds, len, wait })) {
         Outcome::Own(result) | Outcome::Ours(result) => result,
@@ -154,8 +152,7 @@ pub unsafe fn select<C: Calls>(
     sets: [*mut u64; 3],
     wait: &Wait<'_, C>,
 ) -> (Result<usize>, AnsweredBy) {
-    if is_small(nfds) || wait.unproven && !is_credible(nfds) {
-        count_handed();
+    if hands_over_select(nfds, wait.unproven) {
         return (wait.calls.own(), AnsweredBy::Own);
     }
     select_many(nfds, sets, wait)
@@ -168,8 +165,7 @@ fn select_many<C: Calls>(
     sets: [*mut u64; 3],
     wait: &Wait<'_, C>,
 ) -> (Result<usize>, AnsweredBy) {
-    // SAFETY: as for `select`.
-    unsafe { select_here(nfds, sets, wait) }
+    serve_select(nfds, sets, wait)
 }
 
 /// As [`select`], in the caller's own frame, for a library that has seen to small sets before.
@@ -185,10 +181,18 @@ pub unsafe fn select_here<C: Calls>(
     sets: [*mut u64; 3],
     wait: &Wait<'_, C>,
 ) -> (Result<usize>, AnsweredBy) {
-    if is_small(nfds) || wait.unproven && !is_credible(nfds) {
-        count_handed();
+    if hands_over_select(nfds, wait.unproven) {
         return (wait.calls.own(), AnsweredBy::Own);
     }
+    serve_select(nfds, sets, wait)
+}
+
+#[inline(always)]
+fn serve_select<C: Calls>(
+    nfds: c_int,
+    sets: [*mut u64; 3],
+    wait: &Wait<'_, C>,
+) -> (Result<usize>, AnsweredBy) {
     wait.calls.test_cancel();
     match raw::keep_errno(|| thread::call(&mut select::SelectCall { nfds, sets, wait })) {
         Outcome::Own(result) => (result, AnsweredBy::Own),

@@ -95,17 +95,18 @@ impl Descriptors {
             let done = self.detach(fd, filter);
             return done.map(|()| false).or_else(|errno| self.fail(errno, fd, filter, change));
         }
-        let fresh = returns || knote.amend(change);
-        if returns {
+        let (fresh, forced) = if returns {
             knote.begin(change);
-        }
-        let forced = knote.is_forced();
-        if returns {
             self.count += 1;
             self.keep_ext(fd, filter, change.ext);
-        } else if self.hold && !has(EvFlags::EV_ADD) && self.leave(fd, lane) {
-            return Ok(forced);
-        }
+            (true, false)
+        } else {
+            let amended = (knote.amend(change), knote.is_forced());
+            if self.hold && !has(EvFlags::EV_ADD) && self.leave(fd, lane) {
+                return Ok(amended.1);
+            }
+            amended
+        };
         match self.sync(fd, lane, Sync { fresh, ..Sync::ASK }) {
             Ok(()) => Ok(forced),
             Err(errno) => {

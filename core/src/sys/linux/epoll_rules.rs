@@ -15,7 +15,7 @@ use crate::counters::{count, uncount};
 
 use super::both_rules;
 use super::hidden::hidden;
-use super::kevent::{Abort, or_abort};
+use super::kevent::or_abort;
 use super::queue::{self, Queue, Rules};
 use super::raw::{self, Result};
 

@@ -241,7 +241,7 @@ impl Limit {
 /// in it.)
 macro_rules! or_abort {
     ($work:expr) => {{
-        let unwinding = Abort;
+        let unwinding = $crate::sys::linux::kevent::Abort;
         let done = $work;
         std::mem::forget(unwinding);
         done

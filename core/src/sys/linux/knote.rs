@@ -17,6 +17,9 @@ pub(crate) const EXCLUSIVE: u16 = 0x1000;
 /// The registration is EPOLLONESHOT: its only knote is disabled or gone after one report.
 pub(crate) const ONCE: u16 = 0x8000;
 
+/// What a change says of data.
+const OF_DATA: u32 = FilterFlag::NOTE_NODATA.union(FilterFlag::NOTE_LOWAT).bits();
+
 const IN: u16 = libc::EPOLLIN as u16;
 const PRI: u16 = libc::EPOLLPRI as u16;
 const OUT: u16 = libc::EPOLLOUT as u16;
@@ -153,17 +156,15 @@ impl Knote {
     /// Data is not wanted, not even to be compared with a low-water mark.
     #[inline]
     pub(crate) fn wants_no_data(&self) -> bool {
-        const BOTH: FilterFlag = FilterFlag::NOTE_NODATA.union(FilterFlag::NOTE_LOWAT);
-        self.fflags & BOTH.bits() == FilterFlag::NOTE_NODATA.bits()
+        self.fflags & OF_DATA == FilterFlag::NOTE_NODATA.bits()
     }
 
     /// Whether it reports how much there is to read, and nothing else has to be asked for.
     #[inline]
     pub(crate) fn wants_amount_only(&self) -> bool {
-        const MORE: FilterFlag = FilterFlag::NOTE_NODATA.union(FilterFlag::NOTE_LOWAT);
         self.filter == EventFilter::EVFILT_READ
             && self.kind != Kind::Unknown
-            && self.fflags & MORE.bits() == 0
+            && self.fflags & OF_DATA == 0
             && !self.has(LOOK_AGAIN)
     }
 

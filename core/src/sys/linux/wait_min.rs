@@ -15,7 +15,7 @@ use crate::wait::WaitFlags;
 
 use super::abi::Wait;
 use super::gate::Gate;
-use super::kevent::{self, Abort, Caller, or_abort};
+use super::kevent::{self, Caller, or_abort};
 use super::raw::{self, Result};
 use super::timer;
 
